@@ -1,0 +1,1 @@
+"""Models: loading, identity records, embeddings; one protocol over every family."""

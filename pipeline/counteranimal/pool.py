@@ -1,0 +1,50 @@
+"""Maps a function over shards on this machine's processes, and shows how far it has come.
+
+Decides how work is cut and where it runs. Leaves what a shard is to the stage. Workers are spawned, never forked: a forked
+child of a process with threads (torch, aiohttp) may hang.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+from counteranimal.progress import track
+
+__all__ = ["map_shards", "shards_of"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+SHARD_SIZE = 256
+
+
+def shards_of(items: Sequence[Item], size: int = SHARD_SIZE) -> list[Sequence[Item]]:
+    """Cut `items` into runs of at most `size`, in order.
+
+    Examples
+    --------
+    >>> shards_of([1, 2, 3], size=2)
+    [[1, 2], [3]]
+    """
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def map_shards(
+    function: Callable[[Item], Result], shards: Sequence[Item], *, workers: int, title: str
+) -> Iterator[Result]:
+    """Yield `function(shard)` in the shards' order; one shard or one worker runs in this process.
+
+    `function` and the shards must be importable and plain (paths, ids, settings), since they cross a process boundary.
+    """
+    if workers <= 1 or len(shards) <= 1:
+        for shard in track(shards, title):
+            yield function(shard)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(shards)), mp_context=context) as executor:
+        futures = [executor.submit(function, shard) for shard in shards]
+        for future in track(futures, title):
+            yield future.result()

@@ -1,0 +1,115 @@
+"""Where state lives: blobs (bytes), the journal (what happened outside), tables (what was computed).
+
+Decides durability and places. Leaves meaning to the stages. One writer at a time holds a workspace; readers need no lock.
+
+::
+
+    HOME/
+      blobs/ab/<sha256>         original bytes, read-only, with <sha256>.json beside them
+      journal.sqlite            append-only; or any SQLAlchemy URL shared by several machines
+      tables/<name>.parquet     sorted views
+      tables/<name>/<key>/      append-only parts of per-photo stages
+      rounds/ reports/ releases/ logs/
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from counteranimal import tables
+from counteranimal.errors import EnvironmentFailure
+from counteranimal.workspace.blobs import Blob, Blobs, write_atomically
+from counteranimal.workspace.journal import Journal
+from counteranimal.workspace.parts import Parts
+
+__all__ = ["Blob", "Blobs", "Journal", "Parts", "Workspace", "write_atomically"]
+
+
+class Workspace:
+    """One folder of state and the journal that belongs to it.
+
+    Parameters
+    ----------
+    home : Path
+        Created when missing.
+    journal_url : str
+        SQLAlchemy URL; empty for SQLite inside `home`.
+    """
+
+    def __init__(self, home: Path, journal_url: str = "") -> None:
+        self.home = home.resolve()
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EnvironmentFailure(
+                f"workspace {home} cannot be made ({error.strerror}); choose another with --home"
+            ) from error
+        self.blobs = Blobs(self.home / "blobs")
+        self.journal = Journal(journal_url or f"sqlite:///{self.home / 'journal.sqlite'}")
+
+    def folder(self, name: str) -> Path:
+        """Return a sub-folder (rounds, reports, releases, logs), made when missing."""
+        path = self.home / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def parts(self, name: str, key: str) -> Parts:
+        """Return the append-only parts of table `name` for one (function version, settings) key."""
+        return Parts(self.home / "tables" / name / key, name)
+
+    def write_table(self, name: str, table: pa.Table) -> pa.Table:
+        """Write the sorted view of a table and return it as written."""
+        ordered = tables.conform(name, table)
+        tables.write(self.table_path(name), ordered)
+        return ordered
+
+    def table(self, name: str) -> pa.Table:
+        """Read a view; raises IntegrityError if its stage has not run."""
+        return tables.read(self.table_path(name), name)
+
+    def table_or_empty(self, name: str) -> pa.Table:
+        """Read a view, or the empty table where its stage has not run yet."""
+        return self.table(name) if self.table_path(name).exists() else tables.empty(name)
+
+    def table_path(self, name: str) -> Path:
+        """Return where a view is kept."""
+        return self.home / "tables" / f"{name}.parquet"
+
+    def require_free_space(self, floor_mb: int) -> None:
+        """Refuse to start when the disk is nearly full; raises EnvironmentFailure."""
+        free_mb = shutil.disk_usage(self.home).free // 1_000_000
+        if free_mb < floor_mb:
+            raise EnvironmentFailure(
+                f"disk full: {free_mb} MB are free at {self.home}, {floor_mb} MB are wanted; free some space and run again"
+            )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the workspace for writing; the kernel frees it when the process ends, however it ends.
+
+        Raises
+        ------
+        EnvironmentFailure
+            If another process holds it; the sentence names its pid.
+        """
+        owner = self.home / "lock.pid"
+        lock = FileLock(self.home / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            pid = owner.read_text().strip() if owner.exists() else "unknown"
+            raise EnvironmentFailure(
+                f"workspace {self.home} is in use by pid {pid}; wait for it or choose another with --home"
+            ) from error
+        try:
+            owner.write_text(f"{os.getpid()}\n")
+            yield
+        finally:
+            lock.release()
