@@ -1,0 +1,78 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+
+PYTHON ?= python3.11
+UV := .uv/bin/uv
+# Where a folder of wheels is configured for pip (a CPU build of torch, say), uv is told of it too.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: help demo test check docs lock label-studio install browser clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: install label-studio ## the main job, end to end, on real photos (LIVE=1: a small polite crawl of iNaturalist)
+	@.venv/bin/python -m flows.demo $(if $(LIVE),--live) $(DEMO_ARGS)
+
+test: install label-studio browser check ## everything: gates, unit, server, browser and demo tests
+	@.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+check: install ## ruff, mypy strict, import layers, generated documents
+	@.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	PYTHONPATH=pipeline:. .venv/bin/lint-imports
+	$(UV) pip check --python .venv/bin/python
+
+docs: install ## write the generated pages of docs/reference
+	@.venv/bin/python docs/generate.py
+
+install: .venv/.installed ## the project's environment, .venv
+
+label-studio: .venv-label-studio/.installed ## the Label Studio server's own environment
+
+browser: ## Chromium for the browser tests (Debian)
+	@if ! command -v chromium >/dev/null; then
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null
+	  else
+	    echo "Chromium is not installed, so the browser tests will be skipped; install Debian's package chromium to run them" >&2
+	  fi
+	fi
+
+$(UV):
+	@if ! command -v $(PYTHON) >/dev/null; then
+	  echo "$(PYTHON) is not installed; install Debian's python3 and python3-venv, or name another with PYTHON=" >&2; exit 4
+	fi
+	if ! $(PYTHON) -c 'import ensurepip' 2>/dev/null; then
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3-venv >/dev/null
+	  else
+	    echo "$(PYTHON) has no ensurepip; install Debian's package python3-venv and run again" >&2; exit 4
+	  fi
+	fi
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+
+.venv/.installed: pyproject.toml constraints.txt | $(UV)
+	@echo "installing the project into .venv" >&2
+	[ -x .venv/bin/python ] || $(UV) venv --quiet --python $(PYTHON) .venv
+	$(UV) pip install --quiet --python .venv/bin/python -e '.[all]' --group dev -c constraints.txt
+	touch $@
+
+.venv-label-studio/.installed: constraints-label-studio.txt | $(UV)
+	@echo "installing Label Studio into .venv-label-studio" >&2
+	[ -x .venv-label-studio/bin/python ] || $(UV) venv --quiet --python $(PYTHON) .venv-label-studio
+	$(UV) pip install --quiet --python .venv-label-studio/bin/python label-studio==1.23.2 -c constraints-label-studio.txt
+	touch $@
+
+lock: $(UV) ## compute constraints.txt and constraints-label-studio.txt anew
+	@env -u UV_FIND_LINKS $(UV) pip compile --quiet pyproject.toml -c constraints.in --extra all --group dev --no-annotate --no-header -o constraints.txt
+	echo label-studio==1.23.2 | env -u UV_FIND_LINKS $(UV) pip compile --quiet - --no-annotate --no-header -o constraints-label-studio.txt
+
+clean: ## remove environments and the demo's workspace
+	@rm -rf .venv .venv-label-studio .uv demo

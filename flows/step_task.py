@@ -1,0 +1,52 @@
+"""Turns a step into a Prefect task. Decides only what crosses the boundary: two paths in, counts out.
+
+Our own lock and journal say what is running and what is done; Prefect's state is never trusted for either, and nothing is
+cached or pickled by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from counteranimal.recipe import load_recipe
+from counteranimal.settings import load_settings
+from counteranimal.steps.run import Outcome, Run
+from counteranimal.workspace import Workspace
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+__all__ = ["Reference", "as_task"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The small thing that crosses the boundary: which recipe, which workspace (empty: the settings' own)."""
+
+    recipe: str
+    home: str = ""
+
+    def open(self) -> Run:
+        """Open the run that the reference points to."""
+        settings = load_settings(home=Path(self.home) if self.home else None)
+        return Run(
+            recipe=load_recipe(Path(self.recipe)),
+            workspace=Workspace(settings.home, settings.journal_url),
+            settings=settings,
+            now=datetime.now(UTC),
+        )
+
+
+def as_task(step: Callable[..., Outcome]) -> Callable[..., dict[str, Any]]:
+    """Return a Prefect task that opens the run, does the step and logs its one sentence."""
+
+    @task(name=step.__name__, cache_policy=NO_CACHE, persist_result=False)
+    def stepped(reference: Reference, **options: object) -> dict[str, Any]:
+        outcome = step(reference.open(), **options)
+        get_run_logger().info(outcome.sentence())
+        return outcome.counts
+
+    return stepped

@@ -1,0 +1,32 @@
+"""The command line: one Typer verb a function, no logic; every verb is a thin call into `steps`.
+
+Exit codes: 0 done, 1 bug, 2 usage, 3 integrity or policy failure, 4 environment or upstream (a re-run finishes).
+"""
+
+from __future__ import annotations
+
+import typer
+
+from counteranimal.cli import curate, evaluator, inspection, rounds
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="counteranimal",
+    help="Does a vision model recognise the animal, or the grass behind it? Curate benchmarks that tell, and evaluate on them.",
+    epilog="Exit codes: 0 done; 1 bug; 2 usage; 3 integrity or policy failure; 4 environment or upstream, run again to finish.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (inspection, curate, evaluator):
+    module.register(app)
+app.add_typer(rounds.annotate, name="annotate")
+app.add_typer(rounds.label_studio, name="label-studio")
+app.add_typer(curate.recipe, name="recipe")
+
+
+def main() -> None:
+    """Run the command line; the entry point of the console script."""
+    app()

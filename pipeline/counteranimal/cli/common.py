@@ -1,0 +1,111 @@
+"""What every verb shares: options, how an outcome is printed, how an error ends the process.
+
+Decides the words on standard output and error and the exit code. Leaves all work to `steps`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
+
+import typer
+
+from counteranimal.errors import CounteranimalError
+from counteranimal.recipe import load_recipe
+from counteranimal.settings import Settings, load_settings
+from counteranimal.steps.run import Run
+from counteranimal.workspace import Workspace
+
+__all__ = ["AsJson", "Home", "RecipeFile", "Verb", "emit", "open_run", "open_workspace", "verb"]
+
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", help="Workspace folder (default: COUNTERANIMAL_HOME or .counteranimal).", show_default=False),
+]
+RecipeFile = Annotated[
+    Path, typer.Option("--recipe", "-r", envvar="COUNTERANIMAL_RECIPE", help="The recipe (TOML) to work on.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines for people.")]
+
+Parameters = ParamSpec("Parameters")
+Verb = Callable[Parameters, None]
+
+_STOPPED = 4
+_BUG = 1
+
+
+def verb(function: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Turn errors into one sentence and an exit code: 2 usage, 3 integrity or policy, 4 environment; Ctrl-C is 4.
+
+    Anything else is a bug: its traceback goes to a file that the sentence names, and the exit code is 1.
+    """
+
+    @functools.wraps(function)
+    def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        as_json = bool(kwargs.get("as_json", False))
+        try:
+            function(*args, **kwargs)
+        except CounteranimalError as error:
+            _report(type(error).__name__, str(error), as_json=as_json)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            _report("Interrupted", "stopped; everything done so far is kept, run the same command again to go on", as_json=as_json)
+            raise typer.Exit(_STOPPED) from error
+        except BrokenPipeError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from error
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            _report("Bug", _keep_traceback(error), as_json=as_json)
+            raise typer.Exit(_BUG) from error
+
+    return guarded
+
+
+def _report(kind: str, sentence: str, *, as_json: bool) -> None:
+    one_line = " ".join(sentence.split())
+    typer.echo(f"error: {one_line}", err=True)
+    if as_json:
+        typer.echo(json.dumps({"error": kind, "message": one_line}, ensure_ascii=False))
+
+
+def _keep_traceback(error: Exception) -> str:
+    path = Path(f"counteranimal-bug-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.txt")
+    sentence = f"this is a bug ({type(error).__name__}: {error})"
+    try:
+        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    except OSError:
+        return f"{sentence}; report it with the command you ran"
+    return f"{sentence}; report it with {path}, what was done so far is kept"
+
+
+def open_workspace(home: Path | None) -> tuple[Workspace, Settings]:
+    """Return the workspace and the settings it was opened with."""
+    settings = load_settings(home=home)
+    return Workspace(settings.home, settings.journal_url), settings
+
+
+def open_run(recipe: Path, home: Path | None) -> Run:
+    """Return everything a step needs, with the recipe checked and the moment taken."""
+    checked = load_recipe(recipe)
+    workspace, settings = open_workspace(home)
+    return Run(recipe=checked, workspace=workspace, settings=settings, now=datetime.now(UTC))
+
+
+def emit(content: Mapping[str, Any], *, as_json: bool, sentence: str | None = None) -> None:
+    """Print an outcome: the sentence (or `key: value` lines) for people, the whole content as JSON for programs."""
+    if as_json:
+        typer.echo(json.dumps(content, ensure_ascii=False, sort_keys=True, default=str))
+    elif sentence is not None:
+        typer.echo(sentence)
+    else:
+        for key, value in content.items():
+            typer.echo(f"{key}: {value}")

@@ -1,0 +1,82 @@
+"""The steps from candidates to scored photos, in order: crawl, dedupe, score, propose.
+
+Decides their order and what snapshot of the journal they stand on. Leaves each stage's work to its package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from counteranimal.conservation import Conservation, account
+from counteranimal.crawl import run as crawl_run
+from counteranimal.crawl.snapshot import candidates_table, fetches_table
+from counteranimal.dedupe import run as dedupe_run
+from counteranimal.score import propose as score_propose
+from counteranimal.score import run as score_run
+from counteranimal.steps.run import Outcome, Run, step
+from counteranimal.workspace import Workspace
+
+__all__ = ["conservation", "crawl", "dedupe", "propose", "score", "snapshot"]
+
+
+def snapshot(run: Run) -> Conservation:
+    """Write the views of the journal (candidates, fetches, photos) and return the conservation count over them."""
+    workspace = run.workspace
+    workspace.write_table("candidates", candidates_table(workspace.journal))
+    workspace.write_table("fetches", fetches_table(workspace.journal))
+    workspace.write_table("photos", crawl_run.photos_table(run.recipe, workspace.journal))
+    counted = conservation(workspace)
+    counted.require_balance()
+    return counted
+
+
+def conservation(workspace: Workspace) -> Conservation:
+    """Return the conservation count over the workspace's tables as they stand."""
+    withdrawn = {row["photo_id"] for row in workspace.journal.rows("withdrawals") if row["photo_id"]}
+    names = ("candidates", "fetches", "photos", "clusters")
+    return account(*(workspace.table_or_empty(name) for name in names), withdrawn)
+
+
+@step
+def crawl(run: Run, *, limit: int | None = None, retry: Sequence[str] = ()) -> Outcome:
+    """Ask the sources for candidates, then fetch what is pending.
+
+    Parameters
+    ----------
+    limit : int, optional
+        Fetch at most this many photos in this run.
+    retry : sequence of str
+        Also try again candidates whose last attempt ended in one of these states (`failed`, `deferred`, `rejected`).
+    """
+    discovered = crawl_run.discover(run.recipe, run.workspace, settings=run.settings, now=run.now)
+    try:
+        fetched = crawl_run.fetch_pending(
+            run.recipe, run.workspace, settings=run.settings, now=run.now, limit=limit, retry=retry
+        )
+    finally:
+        counted = snapshot(run)
+    return Outcome("crawl", {**discovered, **fetched, **counted.states}, counted.sentence())
+
+
+@step
+def dedupe(run: Run) -> Outcome:
+    """Fingerprint what is new and decide which photo of each cluster is kept."""
+    snapshot(run)
+    made = dedupe_run.fingerprint(run.workspace, settings=run.settings)
+    counts = {**made, **dedupe_run.cluster(run.recipe, run.workspace)}
+    counted = conservation(run.workspace)
+    counted.require_balance()
+    return Outcome("dedupe", counts, counted.sentence())
+
+
+@step
+def score(run: Run) -> Outcome:
+    """Score backgrounds and quality of every kept photo that has no score yet."""
+    return Outcome("score", score_run.score(run.recipe, run.workspace, settings=run.settings))
+
+
+@step
+def propose(run: Run) -> Outcome:
+    """Write the preview: what the machine alone would split; it plans rounds and decides nothing."""
+    counts = score_propose.preview(run.recipe, run.workspace, settings=run.settings)
+    return Outcome("propose", counts, "a preview by machine backgrounds, which decide nothing")
