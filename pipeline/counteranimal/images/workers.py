@@ -1,0 +1,105 @@
+"""Decodes untrusted photos in processes of their own, so that a hostile file costs itself and nothing else.
+
+Decides limits of time and memory and which reason a death gets. Leaves decoding to `decode`. Workers are spawned, import
+nothing heavy, write no core files, and are replaced by the pool when they die.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeout
+from types import TracebackType
+from typing import Self
+
+from pebble import ProcessExpired, ProcessPool
+
+from counteranimal.errors import EnvironmentFailure, Reason, Rejected
+from counteranimal.images.decode import ImageInfo, inspect
+
+__all__ = ["DecoderPool"]
+
+_Outcome = tuple[str, str, str] | tuple[str, int, int]
+
+
+class DecoderPool:
+    """A few decoder processes behind one thread-safe `inspect`; use it as a context manager.
+
+    Parameters
+    ----------
+    workers : int
+        Processes.
+    timeout : float
+        Seconds one photo may take.
+    memory_mb : int
+        Address space of one process, in megabytes.
+    function : callable
+        What a worker runs on the bytes; importable, since it crosses a process boundary. Tests pass ones that misbehave.
+    """
+
+    def __init__(
+        self,
+        workers: int = 2,
+        timeout: float = 10.0,
+        *,
+        memory_mb: int = 1024,
+        function: Callable[[bytes], ImageInfo] = inspect,
+    ) -> None:
+        self._timeout = timeout
+        self._memory_mb = memory_mb
+        self._function = function
+        self._pool = ProcessPool(
+            max_workers=workers,
+            initializer=_limit,
+            initargs=(memory_mb,),
+            context=multiprocessing.get_context("spawn"),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join()
+
+    def inspect(self, data: bytes) -> ImageInfo:
+        """Decode the photo fully in a worker and return its type and upright size; may be called from many threads.
+
+        Raises
+        ------
+        Rejected
+            As `decode` does, and E_DECODE_CRASH, E_DECODE_TIMEOUT or E_DECODE_MEMORY when the worker dies, hangs or grows.
+        """
+        try:
+            state, first, second = self._pool.schedule(_run, (self._function, data), timeout=self._timeout).result()
+        except FutureTimeout as error:
+            raise Rejected(Reason.DECODE_TIMEOUT, f"decoding took more than {self._timeout:g} seconds") from error
+        except MemoryError as error:
+            raise Rejected(
+                Reason.DECODE_MEMORY, f"decoding needs more than {self._memory_mb} MB of address space"
+            ) from error
+        except ProcessExpired as error:
+            raise Rejected(Reason.DECODE_CRASH, f"the decoder died (exit code {error.exitcode})") from error
+        except RuntimeError as error:
+            raise EnvironmentFailure(f"the decoder processes cannot be used ({error}); run again") from error
+        if isinstance(first, int) and isinstance(second, int):
+            return ImageInfo(state, first, second)
+        raise Rejected(Reason(str(first)), str(second))
+
+
+def _limit(memory_mb: int) -> None:
+    """Bound a worker's address space and forbid core files."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_mb * 1_000_000, memory_mb * 1_000_000))
+
+
+def _run(function: Callable[[bytes], ImageInfo], data: bytes) -> _Outcome:
+    """Return (mime, width, height), or ("rejected", code, detail): plain values are all that crosses back."""
+    try:
+        info = function(data)
+    except Rejected as rejected:
+        return ("rejected", str(rejected.reason), rejected.detail)
+    return (info.mime, info.width, info.height)
