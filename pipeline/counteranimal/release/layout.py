@@ -1,0 +1,85 @@
+"""The names of a release's files and the spelling of its version.
+
+Decides what a release folder holds and nothing about what stands in the files. A release lies in a folder named after its
+version, below a folder of releases::
+
+    releases/1.0.0/
+      release.json      what the release says of itself, canonical JSON
+      entries.parquet   one row a photo; entries.csv is the same for people
+      splits.parquet pairs.parquet groups.parquet predictions.parquet
+      agreement.json recipe.toml
+      ATTRIBUTION.md CARD.md CHANGES.md croissant.json
+      SHA256SUMS        digests of all files above, for plain `sha256sum -c`
+      SHA256SUMS.sig    Ed25519 signature over SHA256SUMS
+"""
+
+from __future__ import annotations
+
+import re
+
+from counteranimal.errors import UsageError
+
+__all__ = [
+    "ENTRIES_CSV",
+    "FORMAT",
+    "MANIFEST",
+    "PUBLISHED_TABLES",
+    "RELEASE_FILES",
+    "SIGNATURE",
+    "SUMMED_FILES",
+    "SUMS",
+    "parse_version",
+    "table_file",
+]
+
+FORMAT = "counteranimal-release/1"
+MANIFEST = "release.json"
+SUMS = "SHA256SUMS"
+SIGNATURE = "SHA256SUMS.sig"
+ENTRIES_CSV = "entries.csv"
+PUBLISHED_TABLES = ("entries", "splits", "pairs", "groups", "predictions")
+
+# Files that SHA256SUMS lists, that is all but itself and the signature over it.
+SUMMED_FILES = tuple(
+    sorted(
+        {
+            MANIFEST,
+            ENTRIES_CSV,
+            "agreement.json",
+            "recipe.toml",
+            "ATTRIBUTION.md",
+            "CARD.md",
+            "CHANGES.md",
+            "croissant.json",
+        }
+        | {f"{name}.parquet" for name in PUBLISHED_TABLES}
+    )
+)
+RELEASE_FILES = (*SUMMED_FILES, SUMS, SIGNATURE)
+
+_VERSION = re.compile(r"(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})")
+
+
+def table_file(name: str) -> str:
+    """Return the file name of a published table."""
+    return f"{name}.parquet"
+
+
+def parse_version(text: str) -> tuple[int, int, int]:
+    """Return MAJOR, MINOR and PATCH of a version.
+
+    Raises
+    ------
+    UsageError
+        If the text is not three numbers without leading zeros, which also keeps it from ever naming another folder.
+
+    Examples
+    --------
+    >>> parse_version("1.12.0")
+    (1, 12, 0)
+    """
+    match = _VERSION.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is no version; give MAJOR.MINOR.PATCH, such as 1.0.0")
+    major, minor, patch = match.groups()
+    return int(major), int(minor), int(patch)
