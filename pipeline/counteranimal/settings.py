@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     label_studio_venv: Path = Field(default=Path(".venv-label-studio"), description="environment of the local server")
     photo_server: str = Field(default="127.0.0.1:8182", description="host:port where annotators' browsers get photos")
     cache: Path = Field(default=Path("~/.cache/counteranimal"), description="model files built once a machine")
+    material: Path | None = Field(
+        default=None, description="folder with the demo's Debian packages unpacked; none: the system's, else downloaded"
+    )
 
     @classmethod
     def settings_customise_sources(
