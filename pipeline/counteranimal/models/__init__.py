@@ -1,1 +1,9 @@
-"""Models: loading, identity records, embeddings; one protocol over every family."""
+"""Models: loading, identity records, embeddings; one protocol over every family.
+
+Importing this package imports no torch; `load_model` does, once it knows which family is wanted.
+"""
+
+from counteranimal.models.protocol import Classifier, ImageTextModel, Model, ModelIdentity, Preprocessing
+from counteranimal.models.registry import FORMS, load_model
+
+__all__ = ["FORMS", "Classifier", "ImageTextModel", "Model", "ModelIdentity", "Preprocessing", "load_model"]

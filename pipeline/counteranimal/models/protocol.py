@@ -6,6 +6,7 @@ classifier weights to `zeroshot`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -13,6 +14,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from counteranimal.ids import digest_of
 
 __all__ = ["Classifier", "ImageTextModel", "Model", "ModelIdentity", "Preprocessing"]
 
@@ -32,11 +35,19 @@ class ModelIdentity:
     lineage: tuple[str, ...] = ()
     activation: str = ""
     note: str = ""
+    preprocessing: str = ""
+    tokenizer: str = ""
+    dtype: str = "float32"
     versions: dict[str, str] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """Return the identity as plain JSON values."""
         return asdict(self)
+
+    def key(self) -> str:
+        """Return a short text for file names: equal when architecture, activation, weights and dtype are equal."""
+        name = re.sub(r"[^a-z0-9]+", "-", self.architecture.lower()).strip("-")
+        return f"{name}-{digest_of(self.architecture, self.activation, self.weights_sha256, self.dtype)[:16]}"
 
 
 @runtime_checkable
@@ -63,7 +74,11 @@ class Model(Protocol):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """The model's own preprocessing."""
+        """The model's own preprocessing: the centre view."""
+        ...
+
+    def preprocessing_for(self, view: str) -> Preprocessing:
+        """Return the preprocessing of a view: `centre`, or `whole` for the whole frame."""
         ...
 
     def features(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,0 +1,172 @@
+"""Classifiers with their own 1,000-way ImageNet head: timm's by name, torchvision's by name, and any timm module given.
+
+Decides what "features" of a classifier are: the pooled activations before its last layer where that layer can be named, else
+the logits themselves. Weights from the network are fetched only when the machine can reach their host; see `hub`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counteranimal.errors import UsageError
+from counteranimal.models.compat import library_versions, model_library
+from counteranimal.models.files import weights_digest
+from counteranimal.models.preprocessing import Frame
+from counteranimal.models.protocol import ModelIdentity
+from counteranimal.models.runtime import Runner, device_for
+
+__all__ = ["TimmClassifier", "TorchvisionClassifier", "frame_of_timm", "load_timm", "load_torchvision"]
+
+
+class _WithFrame:
+    """What both kinds share: an identity and a frame."""
+
+    def __init__(self, identity: ModelIdentity, frame: Frame, runner: Runner) -> None:
+        self.identity = identity
+        self.preprocessing = frame
+        self._runner = runner
+
+    @property
+    def device(self) -> str:
+        """The torch device it runs on."""
+        return self._runner.device
+
+    def preprocessing_for(self, view: str) -> Frame:
+        """Return the preprocessing of a view, `centre` or `whole`."""
+        return self.preprocessing.view(view)
+
+
+class TimmClassifier(_WithFrame):
+    """A timm module; features are the pooled activations before its classifier."""
+
+    def features(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return pooled features, shape (n, d), float32."""
+        module = self._runner.module
+        return self._runner.images(
+            lambda batch: module.forward_head(module.forward_features(batch), pre_logits=True), crops
+        )
+
+    def head_logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return logits, shape (n, 1000), float32."""
+        return self._runner.call(self._runner.module.get_classifier(), features)
+
+
+class TorchvisionClassifier(_WithFrame):
+    """A torchvision module; its families name their last layers differently, so the logits serve as features."""
+
+    def features(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return logits, shape (n, 1000), float32."""
+        return self._runner.images(self._runner.module, crops)
+
+    def head_logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the features, which are the logits already."""
+        return features
+
+
+def frame_of_timm(config: dict[str, Any]) -> Frame:
+    """Return the frame that a resolved timm data configuration stands for.
+
+    Raises
+    ------
+    UsageError
+        For an input that is not square, or a crop mode other than centre and squash.
+    """
+    _, height, width = config["input_size"]
+    mode = config.get("crop_mode", "center")
+    if height != width or mode not in {"center", "squash"}:
+        raise UsageError(f"a model with input {height}x{width} and crop mode {mode} is not supported; choose another")
+    if mode == "squash":
+        return Frame(height, height, config["interpolation"], "squash")
+    return Frame(height, math.floor(height / config["crop_pct"]), config["interpolation"])
+
+
+def load_timm(name: str, *, spec: str, device: str) -> TimmClassifier:
+    """Load `timm:NAME` with its published ImageNet-1K weights.
+
+    Raises
+    ------
+    UsageError
+        If timm has no such model, or none with 1,000 classes.
+    EnvironmentFailure
+        If the weights are not on this machine and their host cannot be reached.
+    """
+    from counteranimal.models.hub import timm_weights
+
+    timm = model_library("timm")
+    if not timm.models.is_model(name.partition(".")[0]):
+        raise UsageError(f"timm has no model {name!r}; see timm.list_models(pretrained=True)")
+    published = timm.models.get_pretrained_cfg(name)
+    if published is None or not published.has_weights or published.num_classes != 1000:
+        raise UsageError(f"timm:{name} has no weights with a 1,000-way ImageNet head; name one with a tag that has")
+    path = timm_weights(name, published)
+    digest = weights_digest(path)
+    module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+    config = timm.data.resolve_model_data_config(module)
+    frame = frame_of_timm(config)
+    identity = ModelIdentity(
+        spec=spec,
+        family="imagenet",
+        architecture=name,
+        weights_sha256=digest,
+        lineage=(f"timm:{name}",),
+        preprocessing=frame.key,
+        versions=library_versions("timm"),
+    )
+    return TimmClassifier(identity, frame, Runner(module, device_for(device), mean=config["mean"], std=config["std"]))
+
+
+def load_torchvision(name: str, *, spec: str, device: str) -> TorchvisionClassifier:
+    """Load `torchvision:NAME` or `torchvision:NAME/WEIGHTS`; without a name the paper's IMAGENET1K_V1 is meant.
+
+    Raises
+    ------
+    UsageError
+        If torchvision has no such model or weights.
+    EnvironmentFailure
+        If the weights are not on this machine and their host cannot be reached.
+    """
+    from counteranimal.models.files import read_weights
+    from counteranimal.models.hub import torchvision_weights
+
+    torchvision = model_library("torchvision")
+    architecture, _, tag = name.partition("/")
+    try:
+        weights = torchvision.models.get_model_weights(architecture)[tag or "IMAGENET1K_V1"]
+    except (ValueError, KeyError) as error:
+        raise UsageError(
+            f"torchvision has no model {architecture!r} with weights {tag or 'IMAGENET1K_V1'}; see torchvision.models"
+        ) from error
+    if len(weights.meta.get("categories", ())) != 1000:
+        raise UsageError(f"torchvision:{name} has no 1,000-way ImageNet head; choose another model")
+    state, digest = read_weights(torchvision_weights(name, weights.url))
+    module = torchvision.models.get_model(architecture, weights=None)
+    module.load_state_dict(_renamed(state))
+    preset = weights.transforms()
+    frame = Frame(_side(preset.crop_size), _side(preset.resize_size), preset.interpolation.value)
+    identity = ModelIdentity(
+        spec=spec,
+        family="imagenet",
+        architecture=f"torchvision {architecture}",
+        weights_sha256=digest,
+        lineage=(f"torchvision:{architecture}/{weights.name}",),
+        preprocessing=frame.key,
+        versions=library_versions("torchvision"),
+    )
+    return TorchvisionClassifier(identity, frame, Runner(module, device_for(device), mean=preset.mean, std=preset.std))
+
+
+def _side(sizes: Sequence[int]) -> int:
+    return int(sizes[0])
+
+
+def _renamed(state: dict[str, Any]) -> dict[str, Any]:
+    # Checkpoints of torchvision's DenseNets carry dots that module names have long ceased to have (norm.1 -> norm1).
+    import re
+
+    pattern = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)")
+    return {pattern.sub(r"\1\2", key): value for key, value in state.items()}

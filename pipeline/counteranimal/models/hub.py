@@ -1,0 +1,126 @@
+"""Finds published weight files: on this machine first, over the network only where the network answers.
+
+Decides that a missing file is said within seconds. The hub's own client retries for most of a minute before it gives up; here
+one short question is asked first, and none at all where `HF_HUB_OFFLINE` is set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from counteranimal.errors import EnvironmentFailure, UpstreamError
+
+__all__ = ["hub_file", "open_clip_weights", "timm_weights", "torchvision_weights"]
+
+PATIENCE_SECONDS = 3.0
+
+
+def hub_file(repository: str, names: Sequence[str], *, what: str) -> Path:
+    """Return the first of `names` that a hub repository holds, from this machine's cache where it is there.
+
+    Parameters
+    ----------
+    repository : str
+        `owner/name`, or `owner/name@revision`.
+    names : sequence of str
+        File names, best first (safetensors before a pickled checkpoint).
+    what : str
+        The model as the person asked for it, for messages.
+
+    Raises
+    ------
+    EnvironmentFailure
+        If no such file is cached and the hub cannot be reached or is switched off.
+    UpstreamError
+        If the hub answers, but with none of the files.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    repo_id, _, revision = repository.partition("@")
+    for name in names:
+        cached = huggingface_hub.try_to_load_from_cache(repo_id, name, revision=revision or None)
+        if isinstance(cached, str):
+            return Path(cached)
+    _require_network(constants.ENDPOINT, what=what, file=f"{repository}/{names[0]}")
+    for name in names:
+        try:
+            return Path(huggingface_hub.hf_hub_download(repo_id, name, revision=revision or None))
+        except EntryNotFoundError:
+            continue
+        except (HfHubHTTPError, OSError) as error:
+            raise UpstreamError(f"weights of {what} could not be downloaded ({error}); run again later") from error
+    raise UpstreamError(f"the hub's {repository} holds none of {', '.join(names)}; name other weights for {what}")
+
+
+def url_file(url: str, *, what: str) -> Path:
+    """Return a published file from torch's download folder, downloading it where it is missing.
+
+    A digest in the file's name (torch's habit) is held against the bytes.
+
+    Raises
+    ------
+    EnvironmentFailure
+        If it is not there and its host cannot be reached.
+    UpstreamError
+        If the download fails.
+    """
+    import torch
+
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if path.is_file():
+        return path
+    _require_network(url, what=what, file=path.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _, _, suffix = path.stem.rpartition("-")
+    try:
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=suffix if len(suffix) == 8 else None, progress=False)
+    except (OSError, RuntimeError) as error:
+        raise UpstreamError(f"weights of {what} could not be downloaded ({error}); run again later") from error
+    return path
+
+
+def _require_network(url: str, *, what: str, file: str) -> None:
+    missing = f"weights of {what} ({file}) are not on this machine"
+    remedy = "download them where there is a network, or use stand-in or efficientnet-lite2"
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        raise EnvironmentFailure(f"{missing} and HF_HUB_OFFLINE is set; {remedy}")
+    import httpx
+
+    try:
+        httpx.head(url, timeout=PATIENCE_SECONDS, follow_redirects=False)
+    except httpx.HTTPError as error:
+        raise EnvironmentFailure(f"{missing} and their host cannot be reached; {remedy}") from error
+
+
+def open_clip_weights(architecture: str, tag: str, published: dict[str, Any]) -> Path:
+    """Return the weight file that open_clip's tag stands for."""
+    what = f"open_clip:{architecture}/{tag}"
+    if published.get("file"):
+        return Path(published["file"])
+    if published.get("hf_hub"):
+        repository, _, name = str(published["hf_hub"]).rpartition("/")
+        if not name:
+            return hub_file(repository, ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"), what=what)
+        safe = str(Path(name).with_suffix(".safetensors"))
+        return hub_file(repository, tuple(dict.fromkeys((safe, name))), what=what)
+    return url_file(str(published["url"]), what=what)
+
+
+def timm_weights(name: str, published: Any) -> Path:
+    """Return the weight file that timm's tag stands for."""
+    if published.hf_hub_id:
+        names = (
+            (published.hf_hub_filename,) if published.hf_hub_filename else ("model.safetensors", "pytorch_model.bin")
+        )
+        return hub_file(published.hf_hub_id, names, what=f"timm:{name}")
+    return url_file(published.url, what=f"timm:{name}")
+
+
+def torchvision_weights(name: str, url: str) -> Path:
+    """Return the weight file that torchvision's weights stand for."""
+    return url_file(url, what=f"torchvision:{name}")

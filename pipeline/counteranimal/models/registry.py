@@ -1,0 +1,71 @@
+"""From a model's spec to a loaded model.
+
+Decides the forms that a spec can have and which module loads each. Imports none of them, and no torch, before it is asked.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from counteranimal.errors import UsageError
+from counteranimal.models.protocol import Model
+from counteranimal.settings import Settings
+
+__all__ = ["FORMS", "load_model"]
+
+FORMS = (
+    "stand-in",
+    "efficientnet-lite0",
+    "efficientnet-lite1",
+    "efficientnet-lite2",
+    "open_clip:ARCHITECTURE/TAG_OR_FILE",
+    "timm:NAME",
+    "torchvision:NAME",
+)
+
+
+def load_model(spec: str, *, settings: Settings) -> Model:
+    """Load the model that a spec names, on the device that the settings name.
+
+    Parameters
+    ----------
+    spec : str
+        One of `FORMS`, for example `open_clip:ViT-B-32-quickgelu/laion400m_e32`.
+    settings : Settings
+        `device` and `cache_folder` are read.
+
+    Returns
+    -------
+    Model
+        A `Classifier` (own head) or an `ImageTextModel` (texts beside images).
+
+    Raises
+    ------
+    UsageError
+        For a spec of no known form, or one that names an unknown model.
+    MissingDependency
+        If a package that holds the weights is not installed.
+    EnvironmentFailure
+        If the weights are neither here nor reachable.
+    IntegrityError
+        If a weight file is not the pinned one or holds more than tensors.
+    """
+    kind, _, name = spec.partition(":")
+    if kind in {"timm", "torchvision"} and name:
+        from counteranimal.models import classifiers
+
+        load = classifiers.load_timm if kind == "timm" else classifiers.load_torchvision
+        return cast("Model", load(name, spec=spec, device=settings.device))
+    if kind == "open_clip" and "/" in name:
+        from counteranimal.models.contrastive import load_open_clip
+
+        return load_open_clip(name, spec=spec, device=settings.device)
+    if spec == "stand-in":
+        from counteranimal.models.standin import load_stand_in
+
+        return load_stand_in(settings=settings)
+    if spec in FORMS:
+        from counteranimal.models.embedded import load_lite
+
+        return cast("Model", load_lite(spec, device=settings.device))
+    raise UsageError(f"unknown model {spec!r}; use one of {', '.join(FORMS)}")

@@ -1,0 +1,89 @@
+"""Runs a torch module on uint8 crops: device, fp32, evaluation mode, normalisation on the device.
+
+Decides how numbers are made reproducible: fp32 throughout, no TF32, no gradient, and the same arithmetic whatever the batch.
+Leaves what the module is to the family modules beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counteranimal.errors import EnvironmentFailure, UsageError
+
+__all__ = ["Runner", "device_for"]
+
+
+def device_for(name: str) -> str:
+    """Return the torch device for the setting `device`: `auto` takes an accelerator where there is one.
+
+    Raises
+    ------
+    UsageError
+        If torch does not know the name.
+    EnvironmentFailure
+        If this machine has no such device.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name!r} is unknown; use auto, cpu, cuda, cuda:N or mps") from error
+    absent = (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (
+        device.type == "mps" and not torch.backends.mps.is_available()
+    )
+    if absent:
+        raise EnvironmentFailure(f"this machine has no device {name}; use --device auto")
+    return str(device)
+
+
+class Runner:
+    """One module on one device.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Moved to the device, in fp32 and evaluation mode.
+    device : str
+        A device that `device_for` returned.
+    mean, std : sequence of 3 floats
+        Normalisation of channels scaled to 0..1.
+    """
+
+    def __init__(self, module: Any, device: str, *, mean: Sequence[float], std: Sequence[float]) -> None:
+        import torch
+
+        self.module = module.to(device=device, dtype=torch.float32).eval()
+        self.device = device
+        self._mean = torch.tensor(list(mean), device=device, dtype=torch.float32).view(1, 3, 1, 1)
+        self._std = torch.tensor(list(std), device=device, dtype=torch.float32).view(1, 3, 1, 1)
+
+    def images(self, function: Callable[[Any], Any], crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return `function(normalised crops)` as float32; `crops` has shape (n, size, size, 3), dtype uint8."""
+        import torch
+
+        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[-1] != 3:
+            raise UsageError(f"crops must be uint8 of shape (n, size, size, 3), not {crops.dtype} {crops.shape}")
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            batch = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device).permute(0, 3, 1, 2).contiguous()
+            normalised = batch.to(torch.float32).div_(255.0).sub_(self._mean).div_(self._std)
+            return self._as_array(function(normalised))
+
+    def call(self, function: Callable[[Any], Any], values: NDArray[Any]) -> NDArray[np.float32]:
+        """Return `function(values)` as float32; for heads on features and towers on tokens."""
+        import torch
+
+        with torch.inference_mode():
+            return self._as_array(function(torch.from_numpy(np.ascontiguousarray(values)).to(self.device)))
+
+    @staticmethod
+    def _as_array(values: Any) -> NDArray[np.float32]:
+        return np.asarray(values.detach().float().cpu().numpy(), dtype=np.float32)
