@@ -1,0 +1,41 @@
+"""Intervals, tests and resampling: every formula that a published figure rests on.
+
+Decides the statistics. Knows nothing of photos, folds or models: arrays and numbers go in, numbers come out, and whoever
+needs chance passes a generator. Each public function names where its formula comes from.
+"""
+
+from counteranimal.stats.bootstrap import Difference, PairedSample, paired_difference
+from counteranimal.stats.clusters import (
+    GroupAccuracy,
+    design_effect,
+    effective_size,
+    group_accuracy,
+    intraclass_correlation,
+    mean_cluster_size,
+)
+from counteranimal.stats.intervals import Interval, combined, combined_p, newcombe, newcombe_p, wilson
+from counteranimal.stats.linear import Contrast, LinearFigure, linear_figure
+from counteranimal.stats.significance import holm, mcnemar_exact
+
+__all__ = [
+    "Contrast",
+    "Difference",
+    "GroupAccuracy",
+    "Interval",
+    "LinearFigure",
+    "PairedSample",
+    "combined",
+    "combined_p",
+    "design_effect",
+    "effective_size",
+    "group_accuracy",
+    "holm",
+    "intraclass_correlation",
+    "linear_figure",
+    "mcnemar_exact",
+    "mean_cluster_size",
+    "newcombe",
+    "newcombe_p",
+    "paired_difference",
+    "wilson",
+]

@@ -1,0 +1,98 @@
+"""Figures over several groups at once (macro and micro accuracies and drops), with intervals that follow fold units everywhere.
+
+Decides the linearised variance. A unit may have photos in both groups and in several classes; its whole contribution is taken
+together, so what those photos have in common cancels or adds as it should.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counteranimal.errors import UsageError
+from counteranimal.stats.clusters import effective_size
+from counteranimal.stats.intervals import combined, combined_p
+
+__all__ = ["Contrast", "LinearFigure", "linear_figure"]
+
+
+class Contrast(NamedTuple):
+    """Photos and the cells they fall into; the figure is the sum over cells of coefficient times weighted cell mean.
+
+    `correct`, `weights`, `units`, `cells` have shape (n,); `coefficients` one number a cell, cells being 0, 1, ... without gaps.
+    """
+
+    correct: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    units: NDArray[np.intp]
+    cells: NDArray[np.intp]
+    coefficients: NDArray[np.float64]
+
+
+class LinearFigure(NamedTuple):
+    """The figure, its interval, the one-sided p-value of "above 0", the fold units and effective photos behind it."""
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+    n_units: int
+    n_effective: float
+
+
+def linear_figure(contrast: Contrast, *, correlation: float, level: float = 0.95) -> LinearFigure:
+    """Return a combination of weighted group means with its cluster-robust interval.
+
+    Taylor linearisation of ratio means, the ultimate-cluster variance G/(G-1) sum(u_g^2) over fold units g, and Student's t
+    with G-1 degrees (Särndal, Swensson and Wretman 1992, 5.6). With one unit the interval is the whole range. Where the
+    variance is 0 because every cell is all right or all wrong, the Wilson intervals of the cells are combined instead: no
+    finite sample is certain.
+
+    Parameters
+    ----------
+    contrast : Contrast
+        Every cell must hold a photo.
+    correlation : float
+        Intra-class correlation, for the effective sizes.
+
+    Raises
+    ------
+    UsageError
+        If a cell is empty.
+    """
+    correct, weights, units, cells, coefficients = contrast
+    if coefficients.size == 0 or (np.bincount(cells, minlength=coefficients.size) == 0).any():
+        raise UsageError("a figure over groups needs a photo in each of them; leave empty groups out")
+    total = np.bincount(cells, weights)
+    means = np.bincount(cells, weights * correct) / total
+    value = float((coefficients * means).sum())
+    sizes = [
+        effective_size(weights[cells == cell], units[cells == cell], correlation) for cell in range(coefficients.size)
+    ]
+    ceiling = float(np.abs(coefficients[coefficients > 0]).sum())
+    floor = -float(np.abs(coefficients[coefficients < 0]).sum())
+    influence = coefficients[cells] * weights * (correct - means[cells]) / total[cells]
+    by_unit = np.bincount(np.unique(units, return_inverse=True)[1].reshape(-1), influence)
+    n_units = int(by_unit.size)
+    if n_units == 1:
+        return LinearFigure(value, floor, ceiling, 1.0, n_units, sum(sizes))
+    error = math.sqrt(n_units / (n_units - 1) * float((by_unit**2).sum()))
+    # Linearised terms of cells that are all right or all wrong vanish up to rounding.
+    if error < 1e-12:
+        accuracies = [float(mean) for mean in np.clip(means, 0.0, 1.0)]
+        low, high = combined(accuracies, sizes, coefficients.tolist(), level=level)
+        p_value = combined_p(accuracies, sizes, coefficients.tolist())
+    else:
+        low, high, p_value = _student(value, error, n_units - 1, level)
+    return LinearFigure(value, max(low, floor), min(high, ceiling), p_value, n_units, sum(sizes))
+
+
+def _student(value: float, error: float, degrees: int, level: float) -> tuple[float, float, float]:
+    from scipy.special import stdtr, stdtrit
+
+    reach = float(stdtrit(degrees, 0.5 + level / 2.0)) * error
+    p_value = float(stdtr(degrees, -value / error)) if value > 0.0 else 1.0
+    return value - reach, value + reach, p_value
