@@ -1,0 +1,175 @@
+"""Plan a round: draw the photos, deal them to people, fix the page, and write all of it to the journal before anything is sent.
+
+Decides a round's content once and for all: `push` only carries it out, so a plan that was interrupted, pushed twice or pushed by
+newer code asks the same people the same questions. Leaves the draw and the deal to `sampling`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from counteranimal.annotate.interface import interface
+from counteranimal.annotate.rounds import Assignment, Round, check_round_id, known_rounds, record_event
+from counteranimal.annotate.sampling import assign, blind_or_shown, sample
+from counteranimal.errors import UsageError
+from counteranimal.ids import digest_of, fold_of, is_photo_id
+from counteranimal.recipe import Recipe, backgrounds
+from counteranimal.workspace import Workspace
+
+__all__ = ["SECONDS_A_VOTE", "kept_photos", "plan", "proposals"]
+
+SECONDS_A_VOTE = 10
+"""What a practised annotator needs for one photo; used to tell the curator how long a round takes."""
+
+
+def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
+    recipe: Recipe,
+    workspace: Workspace,
+    *,
+    round_id: str,
+    workers: Sequence[str],
+    now: datetime,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """Plan a round over the kept photos that no earlier round could have drawn.
+
+    A round that is planned already is left as it is and reported with `already` True.
+
+    Returns
+    -------
+    dict
+        round, photos, votes, blind, shown, gold, workers (name -> photos), hours (for one worker), already.
+
+    Raises
+    ------
+    UsageError
+        If the round is planned for other workers, there are too few workers, or no photo is left to ask about.
+    """
+    journal = workspace.journal
+    rounds = known_rounds(journal)
+    if round_id in rounds:
+        return _existing(rounds[round_id], workers)
+    kept = kept_photos(workspace)
+    gold = {photo: word for photo, word in read_gold(workspace.folder("rounds") / "gold.csv").items() if photo in kept}
+    asked = {
+        photo for item in rounds.values() if item.role != "adjudication" for photo in (*item.photos, *item.left_out)
+    }
+    frame = {photo: row for photo, row in kept.items() if photo not in asked and photo not in gold}
+    if not frame:
+        raise UsageError("no photo is left to ask about; every kept photo is in an earlier round, or none is kept yet")
+    proposed = proposals(recipe, workspace)
+    rules = recipe.annotate
+    drawn = sample(
+        {photo: (row["class_id"], proposed.get(photo, "unknown")) for photo, row in frame.items()},
+        photos_per_cell=rules.photos_per_cell,
+        random_share=rules.random_share,
+        rng=rng,
+    )
+    dealt = assign(list(drawn), workers, votes_per_photo=rules.votes_per_photo, rng=rng)
+    may_show = {
+        photo for photo in drawn if photo in proposed and fold_of(recipe.seed, frame[photo]["fold_unit"]) == "select"
+    }
+    shown = blind_or_shown(dealt, may_show=may_show, rng=rng)
+    planned = Round(
+        round_id=check_round_id(round_id),
+        key=digest_of(recipe.name, round_id, now.isoformat(), *sorted(drawn), *workers)[:16],
+        workers=tuple(workers),
+        votes_per_photo=rules.votes_per_photo,
+        page=interface(recipe),
+        photos=drawn,
+        assignments={
+            worker: _with_gold([Assignment(photo, shown[worker, photo]) for photo in photos], gold, rules.gold, rng)
+            for worker, photos in dealt.items()
+        },
+        gold=gold,
+        left_out=tuple(sorted(set(frame) - set(drawn))),
+    )
+    record_event(journal, round_id, "planned", planned.content(), now=now)
+    return _summary(planned, already=False)
+
+
+def kept_photos(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """Return photo id -> row of `photos`, for photos that are ok, kept by the duplicate rule and not withdrawn."""
+    kept = {row["photo_id"] for row in workspace.table("clusters").to_pylist() if row["kept"]}
+    withdrawn = {row["photo_id"] for row in workspace.journal.rows("withdrawals")}
+    return {
+        row["photo_id"]: row
+        for row in workspace.table("photos").to_pylist()
+        if row["status"] == "ok" and row["photo_id"] in kept and row["photo_id"] not in withdrawn
+    }
+
+
+def proposals(recipe: Recipe, workspace: Workspace) -> dict[str, str]:
+    """Return photo id -> the machine's background of the recipe's scoring model; empty before scoring."""
+    return {
+        row["photo_id"]: row["background"]
+        for row in workspace.table_or_empty("scores")
+        .select(["photo_id", "model", "view", "background", "status"])
+        .to_pylist()
+        if row["model"] == recipe.score.model and row["view"] == recipe.score.view and row["status"] == "ok"
+        if row["background"] in backgrounds()
+    }
+
+
+def read_gold(path: Path) -> dict[str, str]:
+    """Return photo id -> background of the gold items; empty where there is no file.
+
+    Raises
+    ------
+    UsageError
+        With the line, for an id that is none or an unknown background.
+    """
+    if not path.exists():
+        return {}
+    found: dict[str, str] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            photo, word = row.get("photo_id") or "", row.get("background") or ""
+            if not is_photo_id(photo) or word not in backgrounds():
+                raise UsageError(
+                    f"{path}, line {number}: {photo!r},{word!r} is no photo id and background; mend the line"
+                )
+            found[photo] = word
+    return found
+
+
+def _with_gold(
+    items: list[Assignment], gold: Mapping[str, str], wanted: int, rng: np.random.Generator
+) -> tuple[Assignment, ...]:
+    """Mix gold items in at random places: as many as wanted, blind, in no recognisable order."""
+    chosen = sorted(gold)
+    picked = rng.permutation(len(chosen))[:wanted]
+    mixed = list(items)
+    for index in picked:
+        mixed.insert(int(rng.integers(len(mixed) + 1)), Assignment(chosen[index], gold=True))
+    return tuple(mixed)
+
+
+def _existing(found: Round, workers: Sequence[str]) -> dict[str, Any]:
+    if set(found.workers) != set(workers):
+        raise UsageError(
+            f"round {found.round_id} is planned for {', '.join(found.workers)}; name the same workers or plan another round"
+        )
+    return _summary(found, already=True)
+
+
+def _summary(planned: Round, *, already: bool) -> dict[str, Any]:
+    items = [item for own in planned.assignments.values() for item in own]
+    longest = max((len(own) for own in planned.assignments.values()), default=0)
+    return {
+        "round": planned.round_id,
+        "photos": len(planned.photos),
+        "votes": sum(not item.gold for item in items),
+        "blind": sum(not item.shown and not item.gold for item in items),
+        "shown": sum(item.shown for item in items),
+        "gold": sum(item.gold for item in items),
+        "workers": {worker: len(own) for worker, own in planned.assignments.items()},
+        "hours": round(longest * SECONDS_A_VOTE / 3600, 2),
+        "already": already,
+    }

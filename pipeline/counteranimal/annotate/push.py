@@ -1,0 +1,198 @@
+"""Send a planned round to the labelling server: one project a worker, one task a photo, exactly once.
+
+Decides how a half-finished push is finished. Before anything is made, the server is searched for it: projects by the round's key,
+tasks by the photo id in their data. So a push may be killed at any moment, also between the server's answer and our record of
+it, and the next one finds what was made, records it and makes only the rest. What the journal records as made and the server no
+longer has was deleted by somebody there: it is reported, and never made again. The workspace's lock, held by the caller, keeps
+two pushes of one round apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from counteranimal.annotate.interface import Interface, task_data
+from counteranimal.annotate.plan import kept_photos, proposals
+from counteranimal.annotate.port import ProjectDraft, Studio
+from counteranimal.annotate.rounds import Assignment, Round, load_round, record_event
+from counteranimal.errors import EnvironmentFailure, UsageError
+from counteranimal.pool import shards_of
+from counteranimal.progress import track
+from counteranimal.recipe import Recipe
+from counteranimal.workspace import Journal, Workspace
+
+__all__ = ["project_key", "projects_of", "push"]
+
+TASKS_A_REQUEST = 200
+LONGEST_TITLE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What the data of a task is made of."""
+
+    recipe: Recipe
+    page: Interface
+    kept: Mapping[str, Mapping[str, Any]]
+    credits: Mapping[str, str]
+    proposed: Mapping[str, str]
+    link: Callable[[str], str]
+
+
+def push(  # noqa: PLR0913 - what to send, where, and how photos are addressed
+    recipe: Recipe,
+    workspace: Workspace,
+    studio: Studio,
+    *,
+    round_id: str,
+    link: Callable[[str], str],
+    now: datetime,
+) -> dict[str, Any]:
+    """Make what is missing of a planned round on the server.
+
+    Parameters
+    ----------
+    link : callable
+        Photo id -> the address from which annotators' browsers load the photo.
+
+    Returns
+    -------
+    dict
+        round, projects and tasks made now, tasks found on the server without a record, tasks recorded before, tasks left out
+        because their photo was withdrawn or is no longer kept, and pages (worker -> address of the labelling page).
+
+    Raises
+    ------
+    UsageError
+        If the round is unknown, closed or was recorded elsewhere.
+    EnvironmentFailure
+        If the server cannot be reached or a project of the round was deleted there.
+    """
+    journal = workspace.journal
+    planned = load_round(journal, round_id)
+    if planned.page is None or planned.closed:
+        state = "closed" if planned.closed else "made of recorded answers"
+        raise UsageError(f"round {round_id} is {state}; plan a new round to ask people")
+    material = _material(recipe, workspace, planned.page, link)
+    counts = {"projects": 0, "tasks": 0, "found": 0, "known": 0, "left_out": 0}
+    pages: dict[str, str] = {}
+    for worker in planned.workers:
+        project_id, made = _ensure_project(journal, studio, planned, worker=worker, now=now)
+        counts["projects"] += made
+        for name, number in _ensure_tasks(journal, studio, planned, material, (worker, project_id, now)).items():
+            counts[name] += number
+        pages[worker] = f"{studio.url}/projects/{project_id}/data?labeling=1"
+    return {"round": round_id, **counts, "pages": pages}
+
+
+def project_key(planned: Round, worker: str) -> str:
+    """Return the text by which a worker's project of a round is found on a server."""
+    return f"{planned.key} {planned.round_id} {worker}"
+
+
+def projects_of(journal: Journal, round_id: str) -> dict[str, int]:
+    """Return worker -> project id, as recorded when the projects were made."""
+    return {
+        row["content"]["worker"]: row["content"]["project_id"]
+        for row in journal.rows("rounds", round=round_id, event="project")
+    }
+
+
+def credits_of(workspace: Workspace, kept: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return photo id -> whom to credit, as the source worded it."""
+    offered = workspace.journal.latest("candidates", "candidate_id")
+    found = {photo: offered.get(row["candidate_ids"][0], {}) for photo, row in kept.items()}
+    return {photo: row.get("attribution") or row.get("author") or "" for photo, row in found.items()}
+
+
+def _material(recipe: Recipe, workspace: Workspace, page: Interface, link: Callable[[str], str]) -> _Material:
+    kept = kept_photos(workspace)
+    return _Material(recipe, page, kept, credits_of(workspace, kept), proposals(recipe, workspace), link)
+
+
+def _ensure_project(journal: Journal, studio: Studio, planned: Round, *, worker: str, now: datetime) -> tuple[int, int]:
+    """Return the id of a worker's project, and 1 if it was made now."""
+    key = project_key(planned, worker)
+    found = studio.find_project(key)
+    recorded = projects_of(journal, planned.round_id).get(worker)
+    if found is None and recorded is not None:
+        raise EnvironmentFailure(
+            f"project {recorded} of round {planned.round_id} and worker {worker} is no longer on {studio.url}; "
+            "restore the server's data or plan a new round (pulled votes are kept)"
+        )
+    page = planned.page
+    if page is None:  # a round of recorded answers, refused by `push`
+        raise UsageError(f"round {planned.round_id} has no page")
+    made = 0
+    if found is None:
+        title = f"{planned.round_id} · {worker}"
+        found = studio.create_project(ProjectDraft(key, title[:LONGEST_TITLE], page.xml, page.instruction))
+        made = 1
+    if recorded != found:
+        content = {"worker": worker, "project_id": found, "url": studio.url, "page": page.digest}
+        record_event(journal, planned.round_id, "project", content, now=now)
+    return found, made
+
+
+def _ensure_tasks(
+    journal: Journal, studio: Studio, planned: Round, material: _Material, where: tuple[str, int, datetime]
+) -> dict[str, int]:
+    worker, project_id, _ = where
+    assigned = planned.assignments[worker]
+    recorded = {row["photo_id"] for row in journal.rows("tasks", round=planned.round_id, worker=worker)}
+    counts = {"known": len(recorded), "found": 0, "tasks": 0, "left_out": 0}
+    missing = [item for item in assigned if item.photo_id not in recorded]
+    if not missing:
+        return counts
+
+    def record(items: list[tuple[Assignment, int]]) -> None:
+        journal.append("tasks", [_row(planned.round_id, item, task_id, where) for item, task_id in items])
+
+    present = {str(task.data.get("photo_id")): task.task_id for task in studio.tasks(project_id)}
+    found = [(item, present[item.photo_id]) for item in missing if item.photo_id in present]
+    record(found)
+    counts["found"] = len(found)
+    places = {item.photo_id: number for number, item in enumerate(assigned, start=1)}
+    wanted = [item for item in missing if item.photo_id not in present]
+    fresh = [item for item in wanted if item.photo_id in material.kept]
+    counts["left_out"] = len(wanted) - len(fresh)
+    for shard in track(shards_of(fresh, TASKS_A_REQUEST), f"tasks for {worker}"):
+        tasks = [_task(item, material, (places[item.photo_id], len(assigned))) for item in shard]
+        made = studio.create_tasks(project_id, tasks)
+        record(list(zip(shard, made, strict=True)))
+        counts["tasks"] += len(made)
+    return counts
+
+
+def _row(round_id: str, item: Assignment, task_id: int, where: tuple[str, int, datetime]) -> dict[str, Any]:
+    worker, project_id, now = where
+    return {
+        "round": round_id,
+        "worker": worker,
+        "photo_id": item.photo_id,
+        "project_id": project_id,
+        "task_id": task_id,
+        "shown": item.shown,
+        "gold": item.gold,
+        "at": now,
+    }
+
+
+def _task(item: Assignment, material: _Material, place: tuple[int, int]) -> dict[str, Any]:
+    photo = item.photo_id
+    data = task_data(
+        photo,
+        material.recipe.class_by_id(material.kept[photo]["class_id"]),
+        image=material.link(photo),
+        credit=material.credits.get(photo, ""),
+        place=place,
+    )
+    task: dict[str, Any] = {"data": data}
+    proposal = material.proposed.get(photo)
+    if item.shown and proposal in material.page.offered["background"]:
+        region = {"from_name": "background", "to_name": "image", "type": "choices", "value": {"choices": [proposal]}}
+        task["predictions"] = [{"model_version": "proposal", "result": [region]}]
+    return task

@@ -1,0 +1,78 @@
+"""How far a round is, and its end.
+
+Decides what is counted: for each worker `tasks = accepted + rejected + skipped + pending`, from the journal alone, so that the
+same figures come out with the labelling server switched off.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+from counteranimal.annotate.push import projects_of
+from counteranimal.annotate.rounds import Round, known_rounds, load_round, record_event
+from counteranimal.annotate.votes import votes_table
+from counteranimal.errors import PolicyError
+from counteranimal.recipe import Recipe
+from counteranimal.workspace import Workspace
+
+__all__ = ["close", "status"]
+
+ANSWERED = frozenset({"counted", "gold", "set_aside"})
+
+
+def status(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
+    """Return round -> role, closed, photos, pushed (tasks on record) and workers (name -> tasks, accepted, rejected, skipped, pending)."""
+    journal = workspace.journal
+    rounds = known_rounds(journal)
+    votes = votes_table(journal.rows("votes"), rounds, recipe.annotate).to_pylist()
+    found: dict[str, Any] = {}
+    for name, item in rounds.items():
+        own = [row for row in votes if row["round"] == name]
+        found[name] = {
+            "role": item.role,
+            "closed": item.closed,
+            "photos": len(item.photos),
+            "projects": projects_of(journal, name),
+            "pushed": len({(row["worker"], row["photo_id"]) for row in journal.rows("tasks", round=name)}),
+            "workers": _workers(item, own),
+        }
+    return found
+
+
+def close(recipe: Recipe, workspace: Workspace, *, round_id: str, now: datetime) -> dict[str, Any]:
+    """End a round: no more tasks are pushed for it. Answers that arrive later are still pulled and kept.
+
+    Raises
+    ------
+    PolicyError
+        If photos are still unanswered; the sentence says whose.
+    """
+    found = load_round(workspace.journal, round_id)
+    workers = status(recipe, workspace)[round_id]["workers"]
+    waiting = {worker: counts["pending"] for worker, counts in workers.items() if counts["pending"]}
+    if waiting:
+        names = ", ".join(f"{worker} ({number})" for worker, number in waiting.items())
+        raise PolicyError(f"round {round_id} still waits for {names}; pull again or let them finish before closing it")
+    if not found.closed:
+        record_event(workspace.journal, round_id, "closed", {"workers": workers}, now=now)
+    return {"round": round_id, "workers": workers, "already": found.closed}
+
+
+def _workers(item: Round, votes: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for worker, assigned in item.assignments.items():
+        outcome: dict[str, str] = {}
+        for row in votes:
+            if row["worker"] != worker:
+                continue
+            if row["status"] in ANSWERED:
+                outcome[row["photo_id"]] = "rejected" if row["usable"] is False else "accepted"
+            elif row["status"] == "skipped":
+                outcome.setdefault(row["photo_id"], "skipped")
+        counts = Counter(outcome.get(task.photo_id, "pending") for task in assigned)
+        found[worker] = {"tasks": len(assigned)} | {
+            kind: counts[kind] for kind in ("accepted", "rejected", "skipped", "pending")
+        }
+    return found
