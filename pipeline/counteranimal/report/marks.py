@@ -1,0 +1,64 @@
+"""What must be said beside a model's name: that it chose the backgrounds, that it shares weights with the chooser, or that it stands in for CLIP.
+
+Decides the signs and the labels. A model that chose the pairs looks worse on them by regression to the mean, and its
+relatives share its errors; so both are marked wherever their numbers appear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+__all__ = ["MARKS", "Mark", "label_of", "mark_of", "sublabel_of"]
+
+Mark = Literal["", "selector", "relative"]
+
+MARKS: dict[str, tuple[str, str]] = {
+    "selector": ("◆", "selection model: it chose the backgrounds"),
+    "relative": ("◇", "shares weights with the selection model"),
+}
+
+Record = Mapping[str, Any]
+
+
+def _weights(identity: Record) -> set[str]:
+    names = {str(identity.get("spec", "")), str(identity.get("weights_sha256", "")), *identity.get("lineage", ())}
+    return names - {""}
+
+
+def mark_of(identity: Record, selector: Record | None) -> Mark:
+    """Return how a model stands to a split's selection model.
+
+    Two models are relatives when one's weights (by name or digest) occur in the other's lineage.
+
+    Examples
+    --------
+    >>> mark_of({"spec": "efficientnet-lite2"}, {"spec": "stand-in", "lineage": ["efficientnet-lite2"]})
+    'relative'
+    """
+    if not selector:
+        return ""
+    if identity.get("spec") == selector.get("spec"):
+        return "selector"
+    return "relative" if _weights(identity) & _weights(selector) else ""
+
+
+def label_of(model: str, identity: Record) -> str:
+    """Return a model's name for people; the stand-in is never called anything else.
+
+    Examples
+    --------
+    >>> label_of("open_clip:ViT-B-32/laion400m_e32", {}), label_of("stand-in", {"family": "stand-in"})
+    ('ViT-B-32/laion400m_e32', 'stand-in (not CLIP)')
+    """
+    if identity.get("family") == "stand-in" or model == "stand-in":
+        return "stand-in (not CLIP)"
+    return model.split(":", 1)[-1]
+
+
+def sublabel_of(model: str, identity: Record) -> str:
+    """Return the small print under a model's name: where it comes from, or its family."""
+    if ":" in model:
+        return model.split(":", 1)[0]
+    family = str(identity.get("family", ""))
+    return {"imagenet": "ImageNet classifier", "clip": "CLIP", "stand-in": "image-text stand-in"}.get(family, family)

@@ -1,0 +1,202 @@
+"""The plots of the report, as SVG text made by pure functions of numbers.
+
+Decides how figures are drawn: point and 95 % interval, common as a filled circle and counter as a square, so that neither
+colour nor a script is needed to read them. Leaves which numbers are drawn to the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from counteranimal.report.formats import number_text
+from counteranimal.report.svg import Axis, Number, document, line, number, rect, runs, span_of, text
+
+__all__ = ["Bar", "Estimate", "Gap", "Part", "bars", "drops", "dumbbells", "flow"]
+
+WIDTH = 580
+LABELS = 168
+ROW = 46
+HEAD = 34
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One figure: fractions with their 95 % interval, and the number of photos under it."""
+
+    value: Number
+    low: Number
+    high: Number
+    n: Number
+
+    def known(self) -> list[float]:
+        """Return the numbers that are there."""
+        return [item.value for item in (self.value, self.low, self.high) if item.value is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One row: a label (with its sign, if any), small print, and common, counter and drop where they are known."""
+
+    label: str
+    sublabel: str = ""
+    sign: str = ""
+    common: Estimate | None = None
+    counter: Estimate | None = None
+    drop: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar of a bar chart."""
+
+    label: str
+    n: Number
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One segment of the flow: a state (also its CSS class) and its count."""
+
+    name: str
+    n: Number
+
+
+def _label(row: Gap, y: float) -> list[str]:
+    limit = 22 if row.sign else 24
+    short = row.label if len(row.label) <= limit else row.label[: limit - 1] + "…"
+    return [
+        text(0, y + 1, f"{row.sign} {short}".strip(), cls="label"),
+        text(0, y + 15, row.sublabel, cls="small"),
+    ]
+
+
+def _frame(axis: Axis, rows: int, caption: str, style: str) -> list[str]:
+    bottom = HEAD + rows * ROW
+    parts = [line(axis.at(tick), HEAD - 6, axis.at(tick), bottom, "grid") for tick in axis.ticks()]
+    parts += [
+        text(axis.at(tick), bottom + 16, number_text(tick, style).removesuffix(".0"), cls="tick", anchor="middle")
+        for tick in axis.ticks()
+    ]
+    return [*parts, text(axis.left, bottom + 34, caption, cls="tick")]
+
+
+def _mark(axis: Axis, y: float, estimate: Estimate | None, shape: str) -> list[str]:
+    if estimate is None or estimate.value.value is None:
+        return []
+    parts = []
+    if estimate.low.value is not None and estimate.high.value is not None:
+        left, right = axis.at(estimate.low.value), axis.at(estimate.high.value)
+        parts.append(rect(left, y - 5, (right - left, 10), f"interval {shape}", radius=5))
+    x = axis.at(estimate.value.value)
+    if shape == "counter":
+        parts.append(rect(x - 5, y - 5, (10, 10), "point counter", radius=1.5))
+    else:
+        parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="5.5" class="point {shape}"/>')
+    return parts
+
+
+def dumbbells(rows: Sequence[Gap], *, title: str) -> str:
+    """Return accuracy on common and counter backgrounds, one row a model, joined by a line; empty text without rows."""
+    known = [value for row in rows for item in (row.common, row.counter) if item for value in item.known()]
+    if not known:
+        return ""
+    axis = Axis(*span_of(known, step=0.1, bounds=(0.0, 1.0)), LABELS, WIDTH - 134)
+    body = [
+        text(WIDTH - 72, HEAD - 14, "● common", cls="head common", anchor="end"),
+        text(WIDTH, HEAD - 14, "■ counter", cls="head counter", anchor="end"),
+        *_frame(axis, len(rows), "accuracy in %, with 95 % intervals", "bare"),
+    ]
+    for position, row in enumerate(rows):
+        y = HEAD + position * ROW + ROW / 2
+        body += _label(row, y)
+        if row.common and row.counter and row.common.value.value is not None and row.counter.value.value is not None:
+            body.append(line(axis.at(row.counter.value.value), y, axis.at(row.common.value.value), y, "bond"))
+        body += _mark(axis, y, row.common, "common") + _mark(axis, y, row.counter, "counter")
+        for right, item, shape in ((WIDTH - 72, row.common, "common"), (WIDTH, row.counter, "counter")):
+            body += _value_and_n(right, y, item, shape)
+    height = HEAD + len(rows) * ROW + 42
+    return document(body, size=(WIDTH, height), title=title, description="The table beside it has the same numbers.")
+
+
+def _value_and_n(right: float, y: float, item: Estimate | None, shape: str) -> list[str]:
+    if item is None:
+        return [text(right, y + 1, "–", cls="small", anchor="end")]
+    return [
+        number(right, y + 1, item.value, cls=shape),
+        runs(right, y + 15, ["n ", item.n], cls="small"),
+    ]
+
+
+def drops(rows: Sequence[Gap], *, title: str, caption: str = "drop in percentage points, with 95 % intervals") -> str:
+    """Return the drop of every row with its interval around a line at zero; empty text without rows."""
+    known = [value for row in rows if row.drop for value in row.drop.known()]
+    if not known:
+        return ""
+    axis = Axis(*span_of([0.0, *known], step=0.05, bounds=(-1.0, 1.0)), LABELS, WIDTH - 134)
+    bottom = HEAD + len(rows) * ROW
+    body = [
+        text(WIDTH, HEAD - 14, "drop, 95 % interval", cls="head", anchor="end"),
+        *_frame(axis, len(rows), caption, "points"),
+        line(axis.at(0), HEAD - 6, axis.at(0), bottom, "zero"),
+    ]
+    for position, row in enumerate(rows):
+        y = HEAD + position * ROW + ROW / 2
+        body += [*_label(row, y), *_mark(axis, y, row.drop, "drop")]
+        if row.drop is None:
+            body.append(text(WIDTH, y + 1, "–", cls="small", anchor="end"))
+            continue
+        body += [
+            number(WIDTH, y + 1, row.drop.value, cls="strong"),
+            runs(WIDTH, y + 15, ["[", row.drop.low, " to ", row.drop.high, "]"], cls="small"),
+        ]
+    return document(
+        body, size=(WIDTH, bottom + 42), title=title, description="Right of the zero line, counter is harder."
+    )
+
+
+def bars(rows: Sequence[Bar], *, title: str) -> str:
+    """Return counts as horizontal bars, in the order given; empty text without rows."""
+    if not rows:
+        return ""
+    top = max(bar.n.value or 0 for bar in rows) or 1
+    left, right, step = 110, WIDTH - 60, 26
+    body = []
+    for position, bar in enumerate(rows):
+        y = position * step
+        width = (right - left) * (bar.n.value or 0) / top
+        short = bar.label if len(bar.label) <= 16 else bar.label[:15] + "…"
+        body += [
+            text(left - 10, y + 17, short, cls="label", anchor="end"),
+            rect(left, y + 5, (round(width, 1), 16), "bar", radius=2),
+            number(left + round(width, 1) + 6, y + 17, bar.n, anchor="start"),
+        ]
+    description = "Verified photos, most frequent background first."
+    return document(body, size=(WIDTH, len(rows) * step + 4), title=title, description=description)
+
+
+def flow(parts: Sequence[Part], *, title: str) -> str:
+    """Return one bar cut into the states that candidates are in, with a legend; states without candidates are left out.
+
+    Empty text where there is no candidate at all.
+    """
+    shown = [part for part in parts if part.n.value]
+    total = sum(part.n.value or 0 for part in shown)
+    if not total:
+        return ""
+    body, x = [], 0.0
+    for part in shown:
+        width = WIDTH * (part.n.value or 0) / total
+        body.append(rect(round(x, 1), 0, (round(max(width - 2, 1.5), 1), 34), f"state {part.name}", radius=3))
+        x += width
+    column = WIDTH / 4
+    for position, part in enumerate(shown):
+        left, y = column * (position % 4), 62 + 26 * (position // 4)
+        body += [
+            rect(left, y - 10, (11, 11), f"state {part.name}", radius=2),
+            text(left + 18, y, part.name, cls="label"),
+            number(left + column - 24, y, part.n),
+        ]
+    height = 62 + 26 * ((len(shown) - 1) // 4) + 10
+    description = "Every candidate is in exactly one state."
+    return document(body, size=(WIDTH, height), title=title, description=description)
