@@ -145,11 +145,17 @@ class Licences(_Frozen):
 
 
 class DedupeRules(_Frozen):
-    """Radii in bits of 64; PERFORMANCE-measured defaults: pHash 12 with dHash 14, then aligned pixels."""
+    """Radii in bits of 64, and limits of the second look at aligned grey pixels.
+
+    `pixel_difference` (the whole picture) and `part_difference` (the worst of 8 x 8 cells) are mean absolute differences as a
+    share of the photo's own contrast, once brightness is made equal. Measured on 286 photos under 19 kinds of edits: 0.19 and
+    0.5 at most for true copies, heavy watermarks and borders apart; different animals on one scene differ by 0.62 or more.
+    """
 
     phash_radius: Annotated[int, Field(ge=0, le=20)] = 12
     dhash_radius: Annotated[int, Field(ge=0, le=32)] = 14
-    pixel_difference: Annotated[float, Field(gt=0, le=1)] = 0.06
+    pixel_difference: Annotated[float, Field(gt=0, le=1)] = 0.2
+    part_difference: Annotated[float, Field(gt=0, le=1)] = 0.5
     burst_seconds: Annotated[int, Field(ge=0)] = 60
 
 

@@ -1,0 +1,189 @@
+"""The two steps of deduplication over a workspace: fingerprint every photo once, then cluster all of them.
+
+Decides what is read and written. The first step is incremental and runs in processes, a shard of photos each; the second is
+global and runs anew whenever it is asked. Leaves every judgement to the modules beside it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from counteranimal import tables
+from counteranimal.dedupe.confirm import Fingerprints, Link, confirmed_links
+from counteranimal.dedupe.fingerprint import DEFAULT_RECIPE, fingerprint_of, recipe_name
+from counteranimal.dedupe.keep import Member, cluster_rows, unsettled
+from counteranimal.dedupe.second_look import Look, look_at
+from counteranimal.errors import IntegrityError, Rejected
+from counteranimal.pool import map_shards, shards_of
+from counteranimal.recipe import Recipe
+from counteranimal.settings import Settings
+from counteranimal.workspace import Blobs, Workspace
+
+__all__ = ["cluster", "fingerprint"]
+
+# Small enough that two workers share the few hundred photos of a first run, large enough that parts stay few.
+_SHARD = 128
+
+
+def fingerprint(workspace: Workspace, *, settings: Settings) -> dict[str, int]:
+    """Fingerprint the accepted photos that have none yet, and write table `fingerprints`.
+
+    Returns
+    -------
+    dict
+        `photos` (all accepted ones) and `new` (fingerprinted now).
+
+    Raises
+    ------
+    IntegrityError
+        If a stored photo is missing, changed or does not decode; the sentence names it.
+    """
+    wanted = [row["photo_id"] for row in _accepted(workspace).select(["photo_id"]).to_pylist()]
+    parts = workspace.parts("fingerprints", recipe_name(DEFAULT_RECIPE))
+    missing = parts.missing(wanted)
+    shards = [(workspace.blobs.root, ids) for ids in shards_of(missing, _SHARD)]
+    for rows in map_shards(_fingerprint_shard, shards, workers=settings.workers, title="fingerprint"):
+        parts.write(tables.conform("fingerprints", rows))
+    workspace.write_table("fingerprints", parts.view(wanted))
+    return {"photos": len(wanted), "new": len(missing)}
+
+
+def cluster(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
+    """Cluster the accepted photos and write tables `clusters` and `unsure_pairs`.
+
+    Returns
+    -------
+    dict
+        `photos`, `kept`, the dropped by reason (`exact`, `near`, `mirror`, `burst`), `unsure` pairs, and `class_conflicts`:
+        confirmed copies that carry two classes, which are listed among the unsure pairs as well.
+
+    Raises
+    ------
+    IntegrityError
+        If a photo has no fingerprint, or is missing from the store.
+    """
+    photos = _accepted(workspace)
+    members = _members(photos, workspace)
+    prints = _prints(workspace, sorted(members))
+    digests = dict(zip(prints.photo_ids, prints.pixel_digests, strict=True))
+    links, unsure = confirmed_links(prints, _looks(workspace.blobs), recipe.dedupe)
+    known = [replace(members[name], pixel_digest=digests[name]) for name in prints.photo_ids]
+    rows = cluster_rows(known, links, burst_seconds=recipe.dedupe.burst_seconds)
+    conflicts = _class_conflicts(links, members)
+    workspace.write_table("clusters", tables.conform("clusters", rows))
+    questions = unsettled(rows, unsure) + conflicts
+    workspace.write_table("unsure_pairs", tables.conform("unsure_pairs", questions))
+    reasons = Counter(row["reason"] for row in rows if not row["kept"])
+    return {
+        "photos": len(rows),
+        "kept": sum(row["kept"] for row in rows),
+        **{reason: reasons[reason] for reason in ("exact", "near", "mirror", "burst")},
+        "unsure": len(questions),
+        "class_conflicts": len(conflicts),
+    }
+
+
+def _accepted(workspace: Workspace) -> pa.Table:
+    photos = workspace.table("photos")
+    return photos.filter(pc.equal(photos.column("status"), "ok"))
+
+
+def _fingerprint_shard(shard: tuple[Path, Sequence[str]]) -> list[dict[str, Any]]:
+    root, photo_ids = shard
+    blobs = Blobs(root)
+    rows = []
+    for photo_id in photo_ids:
+        try:
+            rows.append(fingerprint_of(blobs.read(photo_id)).row(photo_id))
+        except Rejected as rejected:
+            raise IntegrityError(
+                f"photo {photo_id} was accepted but does not decode ({rejected}); withdraw it or crawl it again"
+            ) from rejected
+    return rows
+
+
+def _looks(blobs: Blobs) -> Any:
+    @functools.cache
+    def look(photo_id: str) -> Look:
+        return look_at(blobs.read(photo_id))
+
+    return look
+
+
+def _prints(workspace: Workspace, photo_ids: Sequence[str]) -> Fingerprints:
+    table = workspace.table("fingerprints")
+    table = table.filter(pc.is_in(table.column("photo_id"), value_set=pa.array(photo_ids, pa.string())))
+    found = table.column("photo_id").to_pylist()
+    if found != list(photo_ids):
+        lost = sorted(set(photo_ids) - set(found))
+        raise IntegrityError(f"photo {lost[0]} has no fingerprint; run the fingerprint step again")
+
+    def numbers(name: str) -> Any:
+        return np.asarray(table.column(name).to_numpy(), dtype=np.uint64)
+
+    return Fingerprints(
+        found,
+        table.column("pixel_digest").to_pylist(),
+        numbers("phash"),
+        numbers("dhash"),
+        numbers("phash_mirrored"),
+        numbers("dhash_mirrored"),
+    )
+
+
+def _members(photos: pa.Table, workspace: Workspace) -> dict[str, Member]:
+    candidates = {row["candidate_id"]: row for row in workspace.table("candidates").to_pylist()}
+    return {
+        row["photo_id"]: _member(row, [candidates[name] for name in row["candidate_ids"] if name in candidates])
+        for row in photos.to_pylist()
+    }
+
+
+def _member(photo: dict[str, Any], candidates: Sequence[dict[str, Any]]) -> Member:
+    single = [row for row in candidates if row["kind"] != "composite"]
+    return Member(
+        photo_id=photo["photo_id"],
+        class_id=photo["class_id"] or "",
+        area=int(photo["width"]) * int(photo["height"]),
+        size=int(photo["bytes"]),
+        observations=frozenset(f"{row['source']}:{row['observation_id']}" for row in single if row["observation_id"]),
+        observers=frozenset(f"{row['source']}:{row['observer_id']}" for row in single if row["observer_id"]),
+        moments=tuple(sorted(moment for row in single if (moment := _moment(row["observed_at"])) is not None)),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Return a moment that is known to the second; a bare date puts a whole day into one burst and counts as unknown."""
+    if not text or len(text) <= len("2026-01-01"):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _class_conflicts(links: Sequence[Link], members: dict[str, Member]) -> list[dict[str, Any]]:
+    """Return a question for every two copies of one photo that carry different classes."""
+    return [
+        {
+            "photo_a": link.photo_a,
+            "photo_b": link.photo_b,
+            "phash_distance": link.phash_distance,
+            "dhash_distance": link.dhash_distance,
+            "pixel_difference": link.pixel_difference,
+            "why": f"class_conflict: copies of one photo under {members[link.photo_a].class_id} and {members[link.photo_b].class_id}",
+        }
+        for link in links
+        if members[link.photo_a].class_id != members[link.photo_b].class_id
+    ]
