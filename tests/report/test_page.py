@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -195,8 +196,7 @@ def test_the_opening_sentence_speaks_of_a_model_that_took_no_part(written: Path)
 def test_the_stand_in_is_never_called_clip(written: Path) -> None:
     """Wherever the word CLIP stands beside the stand-in, it says that it is not."""
     text = (written / "index.html").read_text(encoding="utf-8")
-    for before, _, _ in (text[i - 20 : i].rpartition("") for i in range(len(text)) if text.startswith("CLIP", i)):
-        assert "not" in before
+    assert re.findall(r"(?<!not )CLIP", text) == []
 
 
 def test_caveats_follow_from_the_data(written: Path) -> None:
@@ -216,9 +216,6 @@ def test_what_the_per_class_rule_says_is_printed(
 
 def test_workers_names_stay_out_of_the_report(written: Path) -> None:
     """Agreement is shown without who answered."""
-    assert all(
-        b"example.org/" in data or b"jane@" not in data for data in (p.read_bytes() for p in written.glob("*.*"))
-    )
     assert b"jane@" not in b"".join(path.read_bytes() for path in written.glob("*.*"))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -24,7 +24,7 @@ def gap(label: str = "model") -> plots.Gap:
 @pytest.mark.parametrize("draw", [plots.dumbbells, plots.drops])
 def test_a_plot_is_well_formed_and_escapes_its_labels(draw) -> None:
     """Text that looks like markup stays text; the SVG parses."""
-    root = ElementTree.fromstring(draw([gap(HOSTILE)], title=HOSTILE))  # noqa: S314 - our own output
+    root = ET.fromstring(draw([gap(HOSTILE)], title=HOSTILE))  # noqa: S314 - our own output
     assert root.find(".//{*}script") is None
     assert any(HOSTILE in (node.text or "") for node in root.iter())
 
@@ -59,7 +59,7 @@ def test_an_axis_holds_all_its_values_in_whole_steps(values: list[float], span: 
 def test_the_flow_is_as_long_as_its_counts() -> None:
     """Segment widths are in proportion to the candidates in each state, and empty states are left out."""
     parts = [plots.Part(name, Number(n, "count", "/n")) for name, n in (("stored", 30), ("failed", 10), ("pending", 0))]
-    root = ElementTree.fromstring(plots.flow(parts, title="flow"))  # noqa: S314 - our own output
+    root = ET.fromstring(plots.flow(parts, title="flow"))  # noqa: S314 - our own output
     wide = [float(node.get("width", 0)) for node in root.iter() if node.get("height") == "34"]
     assert len(wide) == 2
     assert wide[0] / wide[1] == pytest.approx(3, rel=0.02)
