@@ -16,6 +16,7 @@ version, below a folder of releases::
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from counteranimal.errors import UsageError
 
@@ -23,6 +24,7 @@ __all__ = [
     "ENTRIES_CSV",
     "FORMAT",
     "MANIFEST",
+    "PERSON",
     "PUBLISHED_TABLES",
     "RELEASE_FILES",
     "SIGNATURE",
@@ -32,11 +34,13 @@ __all__ = [
     "table_file",
 ]
 
-FORMAT = "counteranimal-release/1"
+FORMAT: Final = "counteranimal-release/1"
 MANIFEST = "release.json"
 SUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.sig"
 ENTRIES_CSV = "entries.csv"
+# A fold unit that is a person is published as this and a pseudonym; every other unit as it is.
+PERSON = "person:"
 PUBLISHED_TABLES = ("entries", "splits", "pairs", "groups", "predictions")
 
 # Files that SHA256SUMS lists, that is all but itself and the signature over it.

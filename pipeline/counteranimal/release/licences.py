@@ -10,8 +10,8 @@ import re
 
 __all__ = ["asks_for_attribution", "licence_url"]
 
-# Dedications and waivers; every other licence that a recipe may name asks that notices of authorship be kept.
-_WAIVERS = frozenset({"CC0-1.0", "LicenseRef-Public-Domain", "PDDL-1.0"})
+# Dedications, waivers and licences that ask for no name; every other one that a recipe may name asks to keep the author's.
+_NAMELESS = frozenset({"CC0-1.0", "LicenseRef-Public-Domain", "PDDL-1.0", "CDLA-Permissive-1.0", "CDLA-Permissive-2.0"})
 _CREATIVE_COMMONS = re.compile(r"CC-(BY[A-Z-]*)-([0-9.]+)")
 
 
@@ -23,7 +23,7 @@ def asks_for_attribution(licence: str) -> bool:
     >>> asks_for_attribution("CC-BY-4.0"), asks_for_attribution("CC0-1.0")
     (True, False)
     """
-    return licence not in _WAIVERS
+    return licence not in _NAMELESS
 
 
 def licence_url(licence: str) -> str:

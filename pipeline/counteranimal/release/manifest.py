@@ -91,7 +91,8 @@ class Manifest(_Strict):
     made_with: dict[str, str]
     seed: str
     classes: Annotated[list[ClassRecord], Field(min_length=1)]
-    backgrounds: Annotated[list[str], Field(min_length=1)]
+    backgrounds: Annotated[list[str], Field(min_length=1, description="words that can form a group")]
+    undecided: Annotated[list[str], Field(description="words for answers that never form a group")]
     licences: list[str]
     splits: Annotated[list[SplitRecord], Field(min_length=1)]
     counts: Counts

@@ -102,7 +102,7 @@ def open_release(path: Path) -> Release:
     found = file_problems(path, listed)
     if found:
         more = f" (and {len(found) - 1} more; `counteranimal verify` lists them)" if len(found) > 1 else ""
-        raise IntegrityError(f"release {path}: {found[0]}{more}")
+        raise IntegrityError(f"release {path}: {next(iter(found.values()))}{more}")
     manifest = manifests.parse((path / MANIFEST).read_bytes())
     _refuse_other_files(manifest, listed)
     read = {name: read_table(path, name) for name in PUBLISHED_TABLES}
@@ -124,23 +124,30 @@ def read_sums(path: Path) -> tuple[dict[str, str], str]:
     return sums.parse((path / SUMS).read_bytes()), digest
 
 
-def file_problems(path: Path, listed: Mapping[str, str]) -> list[str]:
-    """Return one sentence for every file of a release folder that is missing, added, no plain file or changed."""
-    problems = []
+def file_problems(path: Path, listed: Mapping[str, str]) -> dict[str, str]:
+    """Return file name -> one sentence for every file of a release folder that is missing, added, no plain file or changed."""
+    problems = {}
     expected = set(SUMMED_FILES)
-    problems += [f"{name} is not listed in {SUMS}; get the release again" for name in sorted(expected - set(listed))]
-    problems += [f"{name} is listed in {SUMS} but is no file of a release" for name in sorted(set(listed) - expected)]
-    for name in sorted(set(listed) & expected):
-        try:
-            digest, _ = sums.digest_of_file(path / name)
-        except IntegrityError as error:
-            problems.append(str(error))
-            continue
-        if digest != listed[name]:
-            problems.append(f"{name} has changed: its digest is not the one in {SUMS}; get it again")
+    for name in sorted(expected | set(listed)):
+        if name not in listed:
+            problems[name] = f"{name} is not listed in {SUMS}; get the release again"
+        elif name not in expected:
+            problems[name] = f"{name} is listed in {SUMS} but is no file of a release"
+        else:
+            problem = _file_problem(path / name, listed[name])
+            problems |= {name: problem} if problem else {}
     known = {*expected, *listed, SUMS, SIGNATURE}
-    added = sorted(item.name for item in path.iterdir() if item.name not in known)
-    return problems + [f"{name} is not part of the release; remove it or get the release again" for name in added]
+    for name in sorted(item.name for item in path.iterdir() if item.name not in known):
+        problems[name] = f"{name} is not part of the release; remove it or get the release again"
+    return problems
+
+
+def _file_problem(file: Path, expected: str) -> str:
+    try:
+        digest, _ = sums.digest_of_file(file)
+    except IntegrityError as error:
+        return str(error)
+    return "" if digest == expected else f"{file.name} has changed: its digest is not the one in {SUMS}; get it again"
 
 
 def _refuse_other_files(manifest: manifests.Manifest, listed: Mapping[str, str]) -> None:

@@ -1,0 +1,87 @@
+"""What a reader must know before believing a number of this release, as sentences that follow from its data.
+
+Decides which caveats apply; the card prints them, the manifest carries them. A caveat names figures where it has any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from counteranimal.release.layout import PERSON
+
+__all__ = ["caveats"]
+
+
+def caveats(entries: pa.Table, pairs: pa.Table, selectors: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the caveats in the order in which they are printed.
+
+    Parameters
+    ----------
+    entries, pairs : pa.Table
+        As published.
+    selectors : mapping of str to mapping
+        Split -> identity record of its selecting model.
+    """
+    found = [
+        "Headline figures are those of the report fold. The select fold chose the backgrounds, so its difference is too large.",
+        (
+            "A split favours models unlike the one that chose it, since its backgrounds were chosen by where that model fails; read "
+            "the figures of that model, and of models that share its weights, apart from the others."
+        ),
+    ]
+    found += _composites(entries)
+    found += _stand_in(selectors)
+    found += _without_pair(pairs)
+    if pc.any(pc.less(entries.column("inclusion_probability"), 1.0)).as_py():
+        found.append(
+            "Photos were sampled for labelling; figures weigh each by the inverse of its inclusion probability."
+        )
+    if pc.any(pc.starts_with(entries.column("fold_unit"), PERSON)).as_py():
+        found.append(
+            "People behind fold units are pseudonyms. That keeps names out of the tables; it is no anonymity, since a photo's "
+            "page names whoever published it there."
+        )
+    found.append("Whether a model saw these photos in training was not checked.")
+    return found
+
+
+def _composites(entries: pa.Table) -> list[str]:
+    n = pc.sum(pc.equal(entries.column("kind"), "composite")).as_py() or 0
+    if not n:
+        return []
+    return [
+        (
+            f"{n} of {len(entries)} photos are composites: a cut-out animal placed on a scene photo. They show an effect of the "
+            "background under control, not how animals are photographed; a cut-out's edge contrasts differently with each scene."
+        ),
+        "Intervals over composites cover the choice of cut-outs. They do not cover the choice of scenes, of which there are few.",
+    ]
+
+
+def _stand_in(selectors: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    splits = sorted(name for name, record in selectors.items() if record.get("family") == "stand-in")
+    if not splits:
+        return []
+    return [
+        (
+            f"The selecting model of {', '.join(splits)} is the stand-in, an ImageNet classifier joined to a text encoder in closed "
+            "form. It is not CLIP, and a split that it chose says nothing about CLIP."
+        )
+    ]
+
+
+def _without_pair(pairs: pa.Table) -> list[str]:
+    rows = pairs.select(["split", "class_id", "status"]).to_pylist()
+    lacking = [row for row in rows if row["status"] == "no_pair"]
+    if not lacking:
+        return []
+    return [
+        (
+            f"{len(lacking)} of {len(rows)} choices found no pair of backgrounds that qualifies; those classes are published without "
+            "one and enter no mean."
+        )
+    ]

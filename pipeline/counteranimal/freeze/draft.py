@@ -1,0 +1,206 @@
+"""The draft of a release: every table, count and sentence of it, as values.
+
+Decides what is published, after the gates. Pure but for reading the photos whose copies it digests: the same inputs give the
+same draft on any machine. Leaves files, signature and the rename to `write`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import counteranimal
+from counteranimal import conservation, ids, tables
+from counteranimal.freeze import gates
+from counteranimal.freeze.caveats import caveats
+from counteranimal.freeze.entries import PublishedCopy, entry_rows
+from counteranimal.freeze.inputs import Inputs, Terms, gather
+from counteranimal.freeze.photos import copies_of
+from counteranimal.recipe import Recipe, backgrounds
+from counteranimal.workspace import Workspace
+
+__all__ = ["Draft", "assemble", "draft"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A release before it has files.
+
+    `manifest` holds what release.json will hold but for the files and the signing key; `tables` the published tables by name,
+    in key order; `agreement` is free of workers' names and of numbers that JSON lacks.
+    """
+
+    manifest: Mapping[str, Any]
+    tables: Mapping[str, pa.Table]
+    agreement: Mapping[str, Any]
+    terms: Terms
+    recipe_text: str
+
+    @property
+    def version(self) -> str:
+        """MAJOR.MINOR.PATCH."""
+        return self.terms.version
+
+
+def draft(recipe: Recipe, workspace: Workspace, terms: Terms, *, workers: int = 1) -> Draft:
+    """Draft a release from a workspace.
+
+    Parameters
+    ----------
+    workers : int
+        Local processes for the published copies; the draft does not depend on it.
+
+    Raises
+    ------
+    FreezeRefused
+        A PolicyError that lists every reason at once; nothing was written.
+    """
+    inputs = gather(recipe, workspace)
+    photo_ids = inputs.tables["pool"].column("photo_id").to_pylist()
+    copies, lost = copies_of(workspace.blobs, photo_ids, workers=workers)
+    return assemble(inputs, terms, copies, lost=lost)
+
+
+def assemble(
+    inputs: Inputs, terms: Terms, copies: Mapping[str, PublishedCopy], *, lost: list[str] | None = None
+) -> Draft:
+    """Return the draft of values that are already read; the pure part of `draft`.
+
+    Parameters
+    ----------
+    copies : mapping of str to PublishedCopy
+        Photo id -> its published copy.
+    lost : list of str, optional
+        Sentences about photos that could not be copied; each refuses the freeze.
+    """
+    rows = entry_rows(inputs, terms, copies)
+    gates.require_none([*gates.problems(inputs, terms, rows), *(lost or [])])
+    published = _published_tables(inputs, rows)
+    selectors = {split.name: dict(terms.selectors[split.name]) for split in inputs.recipe.splits}
+    found = [*caveats(published["entries"], published["pairs"], selectors), *terms.caveats]
+    return Draft(
+        manifest=_manifest(inputs, terms, published) | {"caveats": list(dict.fromkeys(found))},
+        tables=published,
+        agreement=_publishable(terms.agreement, inputs.recipe.seed),
+        terms=terms,
+        recipe_text=inputs.recipe.text,
+    )
+
+
+def _published_tables(inputs: Inputs, rows: list[dict[str, Any]]) -> dict[str, pa.Table]:
+    splits = {split.name for split in inputs.recipe.splits}
+    models = {split.selector for split in inputs.recipe.splits}
+    photo_ids = {row["photo_id"] for row in rows}
+    published = {
+        "entries": tables.conform("entries", rows),
+        "splits": _only(inputs.tables["splits"], split=splits),
+        "pairs": _only(inputs.tables["pairs"], split=splits),
+        "groups": _only(inputs.tables["groups"], split=splits, model=models),
+        "predictions": _only(inputs.tables["predictions"], model=models, photo_id=photo_ids),
+    }
+    # One chunk each: where a table was cut in memory would otherwise show in the Parquet file.
+    return {name: tables.conform(name, table).combine_chunks() for name, table in published.items()}
+
+
+def _only(table: pa.Table, **allowed: set[str]) -> pa.Table:
+    for column, values in allowed.items():
+        table = table.filter(pc.is_in(table.column(column), value_set=pa.array(sorted(values), pa.string())))
+    return table
+
+
+def _manifest(inputs: Inputs, terms: Terms, published: Mapping[str, pa.Table]) -> dict[str, Any]:
+    recipe = inputs.recipe
+    entries = published["entries"]
+    return {
+        "name": recipe.name,
+        "title": recipe.title,
+        "version": terms.version,
+        "date": terms.date,
+        "predecessor": terms.predecessor,
+        "made_with": {"counteranimal": counteranimal.__version__},
+        "seed": recipe.seed,
+        "classes": [
+            {
+                "id": item.id,
+                "name": item.name,
+                "imagenet_indices": list(item.imagenet),
+                "candidates_1v20": [int(index) for index in terms.candidates_1v20.get(item.id, ())],
+            }
+            for item in recipe.classes
+        ],
+        "backgrounds": list(recipe.vocabulary()),
+        "undecided": [name for name, item in backgrounds().items() if not item.decides],
+        "licences": list(recipe.licences.allow),
+        "splits": [
+            {
+                "name": rule.name,
+                "selector": _publishable(terms.selectors[rule.name], recipe.seed),
+                "rule": rule.model_dump(mode="json", exclude={"name"}),
+            }
+            for rule in recipe.splits
+        ],
+        "counts": {
+            **{name: len(table) for name, table in published.items()},
+            "votes": int(pc.sum(entries.column("n_votes")).as_py() or 0),
+            "kinds": _counted(entries, "kind"),
+            "licences": _counted(entries, "licence"),
+        },
+        "conservation": _conservation(inputs),
+        "photos": _photos(inputs),
+        "recipe": recipe.model_dump(mode="json"),
+    }
+
+
+def _counted(table: pa.Table, column: str) -> dict[str, int]:
+    return dict(sorted(Counter(table.column(column).to_pylist()).items()))
+
+
+def _conservation(inputs: Inputs) -> dict[str, Any]:
+    seen = inputs.tables
+    counted = conservation.account(
+        seen["candidates"], seen["fetches"], seen["photos"], seen["clusters"], inputs.withdrawn
+    )
+    counted.require_balance()
+    return {
+        "discovered": counted.discovered,
+        "states": {state: counted.states.get(state, 0) for state in conservation.STATES},
+        "reasons": dict(sorted(counted.reasons.items())),
+    }
+
+
+def _photos(inputs: Inputs) -> dict[str, Any]:
+    """Count what became of the photos that were kept: published, or left out and why."""
+    sound = {row["photo_id"] for row in inputs.tables["photos"].to_pylist() if row["status"] == "ok"}
+    kept = {row["photo_id"] for row in inputs.tables["clusters"].to_pylist() if row["kept"]} & sound
+    pooled = set(inputs.tables["pool"].column("photo_id").to_pylist())
+    verdicts = {row["photo_id"]: row for row in inputs.tables["verdicts"].to_pylist()}
+    left_out: Counter[str] = Counter()
+    for photo_id in kept - pooled:
+        verdict = verdicts.get(photo_id)
+        left_out["not_labelled" if verdict is None else verdict["reason"] or "not_pooled"] += 1
+    return {"kept": len(kept), "published": len(kept & pooled), "left_out": dict(sorted(left_out.items()))}
+
+
+def _publishable(value: Any, seed: str, *, key: str = "") -> Any:
+    """Return figures as JSON can hold them: undefined numbers as null, workers under pseudonyms."""
+    if isinstance(value, Mapping):
+        people = key == "workers"
+        return {
+            ids.pseudonym(seed, "worker", str(name)) if people else str(name): _publishable(item, seed, key=str(name))
+            for name, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_publishable(item, seed) for item in value]
+    if key == "worker" and isinstance(value, str):
+        return ids.pseudonym(seed, "worker", value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if hasattr(value, "item"):  # a numpy scalar
+        return _publishable(value.item(), seed)
+    return value
