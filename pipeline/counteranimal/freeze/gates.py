@@ -22,14 +22,18 @@ from counteranimal.release.licences import asks_for_attribution
 __all__ = ["FreezeRefused", "problems", "require_none"]
 
 _NAMED_AT_MOST = 5
+_SAID_AT_MOST = 20
+# Known from the published copy; a photo without one has its own sentence.
+_OF_THE_COPY = frozenset({"published_sha256", "published_bytes"})
 
 
 class FreezeRefused(PolicyError):  # noqa: N818 - a refusal, named like the others in the error tree
     """A freeze that its gates refuse; `problems` holds one sentence each."""
 
     def __init__(self, found: Sequence[str]) -> None:
-        listed = "; ".join(f"({number}) {sentence}" for number, sentence in enumerate(found, start=1))
-        super().__init__(f"the freeze is refused for {len(found)} reason(s), nothing was written: {listed}")
+        listed = "; ".join(f"({number}) {sentence}" for number, sentence in enumerate(found[:_SAID_AT_MOST], start=1))
+        more = f"; and {len(found) - _SAID_AT_MOST} more" if len(found) > _SAID_AT_MOST else ""
+        super().__init__(f"the freeze is refused for {len(found)} reason(s), nothing was written: {listed}{more}")
         self.problems = tuple(found)
 
 
@@ -148,7 +152,7 @@ def _incomplete(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     found: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         for column, value in row.items():
-            if column not in OPTIONAL["entries"] and (value is None or value == ""):
+            if column not in OPTIONAL["entries"] | _OF_THE_COPY and (value is None or value == ""):
                 found[column].append(row["photo_id"])
         if str(row["url"] or "").startswith(("/", "file:")):
             found["url that others can read"].append(row["photo_id"])

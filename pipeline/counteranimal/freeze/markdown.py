@@ -9,7 +9,7 @@ import re
 
 __all__ = ["escape", "percent", "points"]
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~-])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()|~]|^[#+-])")
 
 
 def escape(text: object) -> str:
