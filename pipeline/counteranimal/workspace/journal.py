@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from counteranimal import tables
-from counteranimal.errors import EnvironmentFailure
+from counteranimal.errors import EnvironmentFailure, MissingDependency, UsageError
 
 __all__ = ["Journal"]
 
@@ -112,7 +112,14 @@ class Journal:
     def __init__(self, url: str) -> None:
         self.url = url
         try:
-            self._engine = sa.create_engine(url)
+            self._engine = sa.create_engine(sa.make_url(url))
+        except ArgumentError as error:
+            raise UsageError(
+                "the journal's address is no database URL; give one such as postgresql+psycopg://host/name in journal_url"
+            ) from error
+        except ImportError as error:
+            raise MissingDependency(f"the journal's database driver {error.name} is missing; install it") from error
+        try:
             if self._engine.dialect.name == "sqlite":
                 event.listen(self._engine, "connect", _durable_sqlite)
             metadata.create_all(self._engine)
@@ -164,10 +171,11 @@ class Journal:
         return {name: self.position(name) for name in _TABLES}
 
     def budget_used(self, source: str, since: datetime) -> tuple[int, int]:
-        """Return (requests, bytes) spent on a source since a moment."""
+        """Return (requests, bytes) spent on a source since a moment; rows of kind `bytes` add bytes to requests counted before."""
         chosen = _TABLES["requests"]
         query = sa.select(
-            sa.func.count().label("n"), sa.func.coalesce(sa.func.sum(chosen.c.bytes), 0).label("bytes")
+            sa.func.count().filter(chosen.c.kind != "bytes").label("n"),
+            sa.func.coalesce(sa.func.sum(chosen.c.bytes), 0).label("bytes"),
         ).where(chosen.c.source == source, chosen.c.at > since)
         row = self._fetch(query)[0]
         return int(row["n"]), int(row["bytes"])
