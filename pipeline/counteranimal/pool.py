@@ -9,8 +9,10 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from counteranimal.errors import EnvironmentFailure
 from counteranimal.progress import track
 
 __all__ = ["map_shards", "shards_of"]
@@ -38,13 +40,26 @@ def map_shards(
     """Yield `function(shard)` in the shards' order; one shard or one worker runs in this process.
 
     `function` and the shards must be importable and plain (paths, ids, settings), since they cross a process boundary.
+
+    Raises
+    ------
+    EnvironmentFailure
+        If a worker process was killed, most often because memory ran out; finished shards were yielded before.
     """
     if workers <= 1 or len(shards) <= 1:
         for shard in track(shards, title):
             yield function(shard)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(shards)), mp_context=context) as executor:
+    executor = ProcessPoolExecutor(min(workers, len(shards)), mp_context=context)
+    try:
         futures = [executor.submit(function, shard) for shard in shards]
         for future in track(futures, title):
             yield future.result()
+    except BrokenProcessPool as error:
+        raise EnvironmentFailure(
+            f"a worker process died while {title} (out of memory?); run again with fewer workers"
+        ) from error
+    finally:
+        # After an error or Ctrl-C, shards that have not begun are not worth waiting for.
+        executor.shutdown(cancel_futures=True)

@@ -12,6 +12,8 @@ Examples
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from counteranimal.errors import IntegrityError
+from counteranimal.errors import EnvironmentFailure, IntegrityError
 
 __all__ = ["KEYS", "SCHEMAS", "conform", "empty", "parquet_bytes", "read", "schema_of", "sort", "write"]
 
@@ -187,13 +189,13 @@ def conform(name: str, rows: pa.Table | Iterable[Mapping[str, Any]]) -> pa.Table
             raise IntegrityError(f"table {name} has no column {unknown[0]!r}; correct the stage that writes it")
         try:
             table = pa.Table.from_pylist([dict(row) for row in listed], schema=schema)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise IntegrityError(f"table {name}: {error}; correct the stage that writes it") from error
     unknown = sorted(set(table.column_names) - set(schema.names))
     if unknown:
         raise IntegrityError(f"table {name} has no column {unknown[0]!r}; correct the stage that writes it")
     columns = [
-        table.column(field.name).cast(field.type)
+        _cast(name, field, table.column(field.name))
         if field.name in table.column_names
         else pa.nulls(len(table), field.type)
         for field in schema
@@ -201,6 +203,13 @@ def conform(name: str, rows: pa.Table | Iterable[Mapping[str, Any]]) -> pa.Table
     ordered = sort(name, pa.table(columns, schema=schema))
     _refuse_repeated_keys(name, ordered)
     return ordered
+
+
+def _cast(name: str, field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return column.cast(field.type)
+    except pa.ArrowException as error:
+        raise IntegrityError(f"table {name}, column {field.name}: {error}; correct the stage that writes it") from error
 
 
 def sort(name: str, table: pa.Table) -> pa.Table:
@@ -226,11 +235,26 @@ def parquet_bytes(table: pa.Table) -> bytes:
 
 
 def write(path: Path, table: pa.Table) -> None:
-    """Write a table through a temporary file and a rename, so that a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a table through a temporary file and a rename, so that a reader sees the old one or the new one.
+
+    Raises
+    ------
+    EnvironmentFailure
+        If the disk is full or the folder cannot be written; the old table stays.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(parquet_bytes(table))
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(parquet_bytes(table))
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise EnvironmentFailure(f"disk full while writing table {path}; free some space and run again") from error
+        raise EnvironmentFailure(
+            f"table {path} cannot be written ({error.strerror}); mend the folder and run again"
+        ) from error
 
 
 def read(path: Path, name: str) -> pa.Table:
@@ -251,4 +275,9 @@ def read(path: Path, name: str) -> pa.Table:
         ) from error
     if table.schema.names != SCHEMAS[name].names:
         raise IntegrityError(f"table {name} at {path} has other columns than this version writes; run its stage again")
-    return table.cast(SCHEMAS[name])
+    try:
+        return table.cast(SCHEMAS[name])
+    except pa.ArrowException as error:
+        raise IntegrityError(
+            f"table {name} at {path} has other types than this version writes; run its stage again"
+        ) from error

@@ -115,7 +115,10 @@ class Blobs:
                 path = self.path(photo_id)
                 if path.exists():
                     continue
-                path.parent.mkdir(parents=True, exist_ok=True)
+                if not path.parent.is_dir():
+                    # A new folder is an entry of the root: without syncing that too, a crash takes folder and blob.
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    folders.add(self.root)
                 side = json.dumps(dict(blob.side), sort_keys=True, ensure_ascii=False).encode()
                 side_path = path.with_name(f"{photo_id}.json")
                 staged += [(_write_temporary(side_path, side, 0o444), side_path)]
