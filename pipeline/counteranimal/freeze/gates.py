@@ -154,7 +154,7 @@ def _incomplete(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         for column, value in row.items():
             if column not in OPTIONAL["entries"] | _OF_THE_COPY and (value is None or value == ""):
                 found[column].append(row["photo_id"])
-        if str(row["url"] or "").startswith(("/", "file:")):
+        if str(row["url"] or "").startswith(("/", "file:/")):
             found["url that others can read"].append(row["photo_id"])
     return [
         f"{len(photo_ids)} photo(s) have no known {column} ({_named(photo_ids)}); mend their source or leave them out"

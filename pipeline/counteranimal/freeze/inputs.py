@@ -98,12 +98,16 @@ def gather(recipe: Recipe, workspace: Workspace) -> Inputs:
 def open_tasks(journal: Journal) -> dict[str, int]:
     """Return round -> labelling tasks that nobody has answered, over the rounds that are not closed.
 
-    A draft that was never submitted is no answer; a skipped task is one.
+    Tasks that were planned count before they are pushed. A draft that was never submitted is no answer; a skipped task is one.
     """
-    last_event = {row["round"]: row["event"] for row in journal.rows("rounds")}
+    closed = {row["round"] for row in journal.rows("rounds", event="closed")}
+    planned = {row["round"]: row["content"] for row in journal.rows("rounds", event="planned")}
+    wanted = {(row["round"], row["worker"], row["photo_id"]) for row in journal.rows("tasks")}
+    for name, plan in planned.items():
+        for worker, assigned in plan.get("assignments", {}).items():
+            wanted |= {(name, worker, photo_id) for photo_id, *_ in assigned}
     answered = {
         (row["round"], row["worker"], row["photo_id"]) for row in journal.rows("votes") if row["status"] != "draft"
     }
-    waiting = {(row["round"], row["worker"], row["photo_id"]) for row in journal.rows("tasks")} - answered
-    counted = Counter(round_ for round_, _, _ in waiting if last_event.get(round_) not in {"close", "closed"})
+    counted = Counter(name for name, _, _ in wanted - answered if name not in closed)
     return dict(sorted(counted.items()))

@@ -25,7 +25,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "codes": "remarks that annotators agreed on, such as hand_or_body",
         "source": "source of the recipe that offered the photo",
         "native_id": "the source's own id of the photo",
-        "url": "where the original bytes were fetched",
+        "url": "where the original bytes were fetched; `file:` and a path inside the source's folder for a folder of photos",
         "page_url": "page for people that shows the photo with its terms",
         "kind": "photo, or composite for a cut-out animal placed on a scene photo",
         "licence": "SPDX identifier of the photo's own licence, with its version",

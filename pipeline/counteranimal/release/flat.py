@@ -41,7 +41,8 @@ def cell(value: Any) -> str:
 def entries_csv(entries: pa.Table) -> bytes:
     """Return the entries as CSV in UTF-8 with line feeds, one line a row in the table's order."""
     sink = io.StringIO(newline="")
-    writer = csv.writer(sink, lineterminator="\n")
+    # Every cell in quotes: which ones need them is answered differently by versions of Python (a lone carriage return).
+    writer = csv.writer(sink, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(entries.column_names)
     for batch in entries.to_batches(max_chunksize=4096):
         writer.writerows([cell(value) for value in row.values()] for row in batch.to_pylist())

@@ -60,7 +60,7 @@ def _identity(row: Mapping[str, Any]) -> dict[str, bool]:
     return {
         "its id is no sha256": not ids.is_photo_id(str(row["photo_id"])),
         "a digest beside its id is no sha256": not all(ids.is_photo_id(str(digest)) for digest in digests),
-        "its url is a path of somebody's machine": str(row["url"]).startswith(("/", "file:")),
+        "its url is a path of somebody's machine": str(row["url"]).startswith(("/", "file:/")),
         "its media type is none that is published": row["mime"] not in EXTENSIONS,
     }
 

@@ -15,8 +15,6 @@ from counteranimal.errors import IntegrityError
 
 __all__ = ["loads"]
 
-_LARGEST_EXACT = 2**53 - 1
-
 
 class _Pairs(list[tuple[str, Any]]):
     """An object as its pairs, so that a key given twice is still seen."""
@@ -86,9 +84,16 @@ def _plain(value: Any, path: str, name: str) -> Any:
         _refuse_surrogates(value, path, name)
     elif isinstance(value, float) and not math.isfinite(value):
         raise _refusal(name, path, "a number too large for a double")
-    elif isinstance(value, int) and abs(value) > _LARGEST_EXACT:
+    elif isinstance(value, int) and not _is_exact(value):
         raise _refusal(name, path, "an integer too large for a double to hold exactly")
     return value
+
+
+def _is_exact(value: int) -> bool:
+    try:
+        return int(float(value)) == value
+    except OverflowError:
+        return False
 
 
 def _object(pairs: _Pairs, path: str, name: str) -> dict[str, Any]:

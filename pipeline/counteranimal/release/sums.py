@@ -43,11 +43,12 @@ def digest_of_file(path: Path) -> tuple[str, int]:
         raise IntegrityError(f"{path.name} is missing; get it again from where the release is published") from error
     except OSError as error:
         raise IntegrityError(f"{path.name} is a link or cannot be read ({error.strerror}); get it again") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise IntegrityError(f"{path.name} is no plain file; get it again from where the release is published")
+    hasher = hashlib.sha256()
+    length = 0
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise IntegrityError(f"{path.name} is no plain file; get it again from where the release is published")
-        hasher = hashlib.sha256()
-        length = 0
         while chunk := file.read(_CHUNK):
             hasher.update(chunk)
             length += len(chunk)
