@@ -24,7 +24,7 @@ from pathlib import Path
 from PIL import Image
 
 from counteranimal.errors import EnvironmentFailure
-from counteranimal.ids import digest_of
+from counteranimal.ids import digest_of, photo_id_of
 from counteranimal.progress import track
 from counteranimal.serving.material import Material
 from counteranimal.serving.plan import DEAD, Photo, plan_sample
@@ -36,21 +36,26 @@ __all__ = ["TRUTH_COLUMNS", "SampleIndex", "build_sample", "open_sample"]
 # Raise it when rendering changes, so that photos of an older build are not taken for today's.
 _VERSION = 1
 TRUTH_COLUMNS = (
-    "native_photo_id", "class_id", "background", "planted", "copy_of", "kind", "cut_out", "scene", "observation_id", "name",
+    "native_photo_id", "sha256", "class_id", "background", "planted", "copy_of", "kind", "cut_out", "scene", "observation_id", "name",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class SampleIndex:
-    """A built sample: its folder, the plan's photos, and the size in pixels of each file."""
+    """A built sample: its folder, the plan's photos, and size in pixels and sha256 of each file; dead links have neither."""
 
     folder: Path
     photos: tuple[Photo, ...]
     sizes: dict[int, tuple[int, int]]
+    digests: dict[int, str]
 
     def file(self, photo_id: int) -> Path:
         """Return where a photo's bytes lie; dead links have none."""
         return self.folder / "photos" / f"{photo_id}.jpg"
+
+    def backgrounds(self) -> dict[str, str]:
+        """Return the true background by sha256 of the original bytes, which is the photo id of a crawl of originals."""
+        return {self.digests[item.photo_id]: item.background for item in self.photos if item.photo_id in self.digests}
 
     @property
     def truth(self) -> Path:
@@ -84,15 +89,16 @@ def build_sample(folder: Path, *, material_root: Path, quick: bool = False) -> S
     if done:
         return done
     _start(folder, key)
-    index = SampleIndex(folder, photos, {})
+    index = SampleIndex(folder, photos, {}, {})
     for photo in track(photos, "sample photos"):
         if photo.planted != DEAD:
             path = index.file(photo.photo_id)
             data = path.read_bytes() if path.exists() else render(photo, photos, reader)
             if not path.exists():
                 write_atomically(path, data)
+            index.digests[photo.photo_id] = photo_id_of(data)
             index.sizes[photo.photo_id] = Image.open(io.BytesIO(data), formats=("JPEG",)).size
-    write_atomically(index.truth, _truth(photos).encode())
+    write_atomically(index.truth, _truth(index).encode())
     write_atomically(folder / "index.json", _index_bytes(index, key))
     return index
 
@@ -133,6 +139,7 @@ def _index_bytes(index: SampleIndex, key: str) -> bytes:
         "key": key,
         "photos": [_as_json(photo) for photo in index.photos],
         "sizes": {str(photo_id): list(size) for photo_id, size in index.sizes.items()},
+        "digests": {str(photo_id): digest for photo_id, digest in index.digests.items()},
     }
     return json.dumps(content, ensure_ascii=False, indent=1).encode()
 
@@ -152,18 +159,19 @@ def _read_index(folder: Path, key: str | None) -> SampleIndex | None:
             for row in content["photos"]
         )
         sizes = {int(photo_id): (size[0], size[1]) for photo_id, size in content["sizes"].items()}
+        digests = {int(photo_id): str(digest) for photo_id, digest in content["digests"].items()}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    index = SampleIndex(folder, photos, sizes)
+    index = SampleIndex(folder, photos, sizes, digests)
     whole = all(index.file(photo_id).is_file() for photo_id in sizes) and index.truth.is_file()
     return index if whole and key in {None, content["key"]} else None
 
 
-def _truth(photos: tuple[Photo, ...]) -> str:
+def _truth(index: SampleIndex) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(TRUTH_COLUMNS)
-    for item in photos:
-        row = {**asdict(item), "native_photo_id": item.photo_id}
+    for item in index.photos:
+        row = {**asdict(item), "native_photo_id": item.photo_id, "sha256": index.digests.get(item.photo_id, "")}
         writer.writerow([row[column] for column in TRUTH_COLUMNS])
     return stream.getvalue()
