@@ -1,0 +1,56 @@
+"""Shards are worked in order, here or in other processes, and a dead worker is one sentence."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from counteranimal.errors import EnvironmentFailure
+from counteranimal.pool import map_shards, shards_of
+from counteranimal.progress import track
+
+
+@given(st.lists(st.integers()), st.integers(1, 7))
+def test_shards_hold_every_item_once_in_order(items: list[int], size: int) -> None:
+    """Cutting loses nothing, and only the last shard may be smaller."""
+    shards = shards_of(items, size)
+    assert [item for shard in shards for item in shard] == items
+    assert all(len(shard) == size for shard in shards[:-1])
+
+
+def test_one_worker_or_one_shard_stays_in_this_process() -> None:
+    """No process is started where none is needed: an unpicklable function works."""
+    assert list(map_shards(lambda number: number + 1, [1, 2], workers=1, title="adding")) == [2, 3]
+    assert list(map_shards(lambda number: number + 1, [1], workers=8, title="adding")) == [2]
+
+
+def test_several_workers_give_the_same_answers_in_the_same_order() -> None:
+    """The result does not depend on how many processes there are."""
+    numbers = list(range(6))
+    assert list(map_shards(math.factorial, numbers, workers=2, title="multiplying")) == [
+        math.factorial(n) for n in numbers
+    ]
+
+
+def test_an_error_in_a_worker_comes_out_as_itself() -> None:
+    """The caller sees what went wrong, not that it went wrong elsewhere."""
+    with pytest.raises(TypeError):
+        list(map_shards(operator.neg, [1, "x", 2], workers=2, title="negating"))
+
+
+@pytest.mark.case("C06")
+def test_a_dead_worker_is_one_sentence_with_the_next_step() -> None:
+    """A killed process is the machine's failure (exit 4), not a bug."""
+    with pytest.raises(EnvironmentFailure, match=r"a worker process died while leaving .*fewer workers"):
+        list(map_shards(os._exit, [1, 1], workers=2, title="leaving"))
+
+
+def test_progress_is_silent_where_nobody_watches(capfd: pytest.CaptureFixture[str]) -> None:
+    """Captured output is no terminal, so nothing is drawn."""
+    assert list(track(iter([1, 2]), "counting")) == [1, 2]
+    assert capfd.readouterr() == ("", "")
