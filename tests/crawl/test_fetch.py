@@ -179,7 +179,7 @@ def test_pace_of_one_host(site: CrawledSite, get):
 @pytest.mark.case("A22")
 def test_robots_govern_photos_and_are_asked_for_once(site: CrawledSite, get):
     """A wildcard rule keeps us away from its paths only; one robots.txt request serves all."""
-    site.pages["/robots.txt"] = answer(b"User-agent: *\nDisallow: /*.jpg$\nAllow: /open/\n")
+    site.pages["/robots.txt"] = answer(b"User-agent: *\nDisallow: /*.jpg$\nAllow: /open/*.jpg$\n")
     site.pages["/a.png"] = site.pages["/open/a.jpg"] = answer(PHOTO)
     refused, allowed, longest = get(f"{site.url}/a.jpg", f"{site.url}/a.png", f"{site.url}/open/a.jpg")
     assert refused.reason is Reason.ROBOTS
