@@ -45,6 +45,12 @@ def caveats_of(context: ReportContext, splits: list[dict[str, Any]]) -> list[str
         "A drop measures how accuracy differs between two groups of photos. Pose, size and viewpoint may differ between "
         "them too, so not all of a drop need be due to the background."
     )
+    if any(p != 1.0 for p in context.entries.column("inclusion_probability").to_pylist() if p is not None):
+        found.append(
+            "Photos were sampled for labelling; figures weigh each by the inverse of its chance to be sampled."
+        )
+    if context.identities:
+        found.append("Whether a model saw these photos in training was not checked.")
     return [*found, *context.caveats]
 
 

@@ -174,6 +174,7 @@ def _split(context: ReportContext, name: str) -> dict[str, Any]:
         "pairs": sorted(pairs, key=lambda row: (row["status"] != "pair", row["name"])),
         "n_pairs": sum(row["status"] == "pair" for row in pairs),
         "n_without": sum(row["status"] != "pair" for row in pairs),
+        "held_out": any(row["drop_report"] is not None for row in pairs),
         "n_confirmed": sum(bool(row["confirmed"]) for row in pairs),
         "groups": [{"group": row["group"], "fold": row["fold"], "n": row["count_all"]} for row in groups],
         "protocols": protocols_of(context, name),

@@ -1,0 +1,129 @@
+"""Collects a report's context from where the pieces lie: a workspace, a release, and the files of an evaluation.
+
+Decides which of two copies counts: what a release publishes wins over what the workspace holds. Leaves what is shown to
+`numbers` and the page. A piece that does not exist yet is left empty, and the page says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from counteranimal import tables
+from counteranimal.conservation import account
+from counteranimal.errors import IntegrityError
+from counteranimal.release.read import Release
+from counteranimal.report.context import Origin, ReportContext
+from counteranimal.report.photos import examples_of, merged_of
+from counteranimal.workspace import Workspace
+
+__all__ = ["gather"]
+
+
+def gather(
+    workspace: Workspace,
+    *,
+    title: str,
+    release: Release | None = None,
+    evaluation: Path | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> ReportContext:
+    """Return the context of a report on a workspace.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where the photos, the votes and the counts are.
+    title : str
+        Heading of the page.
+    release : Release, optional
+        What was frozen; without it the workspace's own tables are shown.
+    evaluation : Path, optional
+        Folder with `results.parquet` and `results.json`.
+    extra : mapping, optional
+        Fields of `ReportContext` that only the caller knows: `per_class_rule`, `caveats`, `class_names`, `agreement`.
+
+    Raises
+    ------
+    IntegrityError
+        If a file of the evaluation is no such file.
+    """
+    given = dict(extra or {})
+    published = {name: _table(workspace, release, name) for name in ("entries", "pairs", "groups", "splits")}
+    names = given.get("class_names") or (release.class_names if release else {})
+    clusters = workspace.table_or_empty("clusters")
+    fields: dict[str, Any] = {
+        "title": title,
+        "release": Origin(release.name, release.version, release.digest) if release else None,
+        "conservation": account(*_counted(workspace), withdrawn=_withdrawn(workspace)),
+        "cluster_reasons": Counter(clusters.column("reason").to_pylist()),
+        "agreement": release.agreement if release else {},
+        "votes": Counter(workspace.table_or_empty("votes").column("status").to_pylist()),
+        "results": _results(evaluation),
+        "identities": _identities(evaluation),
+        "selectors": release.selectors if release else {},
+        "class_names": names,
+        "simulated_raters": bool(workspace.journal.rows("rounds", event="simulated")),
+        "examples": examples_of(
+            published["splits"], published["entries"], path_of=_path_of(workspace), class_names=names
+        ),
+        "merged": merged_of(
+            clusters,
+            workspace.table_or_empty("unsure_pairs"),
+            path_of=_path_of(workspace),
+            credit_of=_credit_of(workspace),
+        ),
+    }
+    return ReportContext(**{**fields, **published, **given})
+
+
+def _table(workspace: Workspace, release: Release | None, name: str) -> pa.Table:
+    return getattr(release, name) if release is not None else workspace.table_or_empty(name)
+
+
+def _counted(workspace: Workspace) -> list[pa.Table]:
+    return [workspace.table_or_empty(name) for name in ("candidates", "fetches", "photos", "clusters")]
+
+
+def _withdrawn(workspace: Workspace) -> set[str]:
+    return {row["photo_id"] for row in workspace.journal.rows("withdrawals") if row["photo_id"]}
+
+
+def _path_of(workspace: Workspace) -> Callable[[str], Path | None]:
+    return lambda photo_id: workspace.blobs.path(photo_id) if workspace.blobs.has(photo_id) else None
+
+
+def _credit_of(workspace: Workspace) -> Callable[[str], str]:
+    """Return photo id -> "attribution, licence" of the first candidate that brought the photo."""
+    candidates = {row["candidate_id"]: row for row in workspace.table_or_empty("candidates").to_pylist()}
+    first = {row["photo_id"]: row["candidate_ids"][0] for row in workspace.table_or_empty("photos").to_pylist()}
+
+    def credit(photo_id: str) -> str:
+        row = candidates.get(first.get(photo_id, ""), {})
+        return ", ".join(filter(None, (row.get("attribution") or row.get("author"), row.get("licence"))))
+
+    return credit
+
+
+def _results(evaluation: Path | None) -> pa.Table:
+    if evaluation is None:
+        return tables.empty("results")
+    return tables.read(evaluation / "results.parquet", "results")
+
+
+def _identities(evaluation: Path | None) -> dict[str, dict[str, Any]]:
+    """Return the identity records that an evaluation stored with its results, by model."""
+    if evaluation is None:
+        return {}
+    path = evaluation / "results.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        records = [item["counteranimal"]["identity"] for item in document["results"]]
+        return {str(record["spec"]): dict(record) for record in records}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{path} holds no results that can be read; evaluate the release again") from error
