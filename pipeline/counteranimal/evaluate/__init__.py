@@ -1,0 +1,20 @@
+"""Evaluates models on a frozen release: the same photos, candidates, tie rule and intervals for everybody.
+
+Decides how an answer is judged and what is published of it. Leaves loading models to `models`, classifiers to `zeroshot`, and
+the arithmetic of intervals to `stats`. Importing this package imports no torch.
+"""
+
+from counteranimal.evaluate.engine import Labels, PhotoSet, candidates_1v20, predict
+from counteranimal.evaluate.results import mark, results_table
+from counteranimal.evaluate.run import Evaluator, evaluate
+
+__all__ = [
+    "Evaluator",
+    "Labels",
+    "PhotoSet",
+    "candidates_1v20",
+    "evaluate",
+    "mark",
+    "predict",
+    "results_table",
+]
