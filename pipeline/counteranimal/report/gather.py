@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from counteranimal import tables
-from counteranimal.conservation import account
+from counteranimal.conservation import Conservation, account
 from counteranimal.errors import IntegrityError
 from counteranimal.release.read import Release
 from counteranimal.report.context import Origin, ReportContext
@@ -60,7 +60,7 @@ def gather(
     fields: dict[str, Any] = {
         "title": title,
         "release": Origin(release.name, release.version, release.digest) if release else None,
-        "conservation": account(*_counted(workspace), withdrawn=_withdrawn(workspace)),
+        "conservation": _conservation(workspace),
         "cluster_reasons": Counter(clusters.column("reason").to_pylist()),
         "agreement": release.agreement if release else {},
         "votes": Counter(workspace.table_or_empty("votes").column("status").to_pylist()),
@@ -86,12 +86,10 @@ def _table(workspace: Workspace, release: Release | None, name: str) -> pa.Table
     return getattr(release, name) if release is not None else workspace.table_or_empty(name)
 
 
-def _counted(workspace: Workspace) -> list[pa.Table]:
-    return [workspace.table_or_empty(name) for name in ("candidates", "fetches", "photos", "clusters")]
-
-
-def _withdrawn(workspace: Workspace) -> set[str]:
-    return {row["photo_id"] for row in workspace.journal.rows("withdrawals") if row["photo_id"]}
+def _conservation(workspace: Workspace) -> Conservation:
+    read = workspace.table_or_empty
+    withdrawn = {row["photo_id"] for row in workspace.journal.rows("withdrawals") if row["photo_id"]}
+    return account(read("candidates"), read("fetches"), read("photos"), read("clusters"), withdrawn)
 
 
 def _path_of(workspace: Workspace) -> Callable[[str], Path | None]:
