@@ -5,18 +5,21 @@ Decides which caveats apply; the card prints them, the manifest carries them. A 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from counteranimal.recipe import SplitRule
 from counteranimal.release.layout import PERSON
 
 __all__ = ["caveats"]
 
 
-def caveats(entries: pa.Table, pairs: pa.Table, selectors: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def caveats(
+    entries: pa.Table, pairs: pa.Table, selectors: Mapping[str, Mapping[str, Any]], rules: Sequence[SplitRule]
+) -> list[str]:
     """Return the caveats in the order in which they are printed.
 
     Parameters
@@ -25,6 +28,8 @@ def caveats(entries: pa.Table, pairs: pa.Table, selectors: Mapping[str, Mapping[
         As published.
     selectors : mapping of str to mapping
         Split -> identity record of its selecting model.
+    rules : sequence of SplitRule
+        The rules of the splits.
     """
     found = [
         "Headline figures are those of the report fold. The select fold chose the backgrounds, so its difference is too large.",
@@ -35,6 +40,11 @@ def caveats(entries: pa.Table, pairs: pa.Table, selectors: Mapping[str, Mapping[
     ]
     found += _composites(entries)
     found += _stand_in(selectors)
+    found += [
+        f"The pairs of {rule.name} were chosen and estimated on the same photos, as in the paper; its drops are inflated by that."
+        for rule in rules
+        if rule.rule == "paper"
+    ]
     found += _without_pair(pairs)
     if pc.any(pc.less(entries.column("inclusion_probability"), 1.0)).as_py():
         found.append(

@@ -83,7 +83,7 @@ def assemble(
     gates.require_none([*gates.problems(inputs, terms, rows), *(lost or [])])
     published = _published_tables(inputs, rows)
     selectors = {split.name: dict(terms.selectors[split.name]) for split in inputs.recipe.splits}
-    found = [*caveats(published["entries"], published["pairs"], selectors), *terms.caveats]
+    found = [*caveats(published["entries"], published["pairs"], selectors, inputs.recipe.splits), *terms.caveats]
     return Draft(
         manifest=_manifest(inputs, terms, published) | {"caveats": list(dict.fromkeys(found))},
         tables=published,

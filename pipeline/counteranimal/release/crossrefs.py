@@ -69,7 +69,7 @@ def split_problems(manifest: Manifest, tables: Tables) -> list[str]:
         pair = pairs.get((split, row["class_id"])) or pairs.get((split, "*"))
         if pair is None:
             found.append(f"split {split} says nothing about the pair of class {row['class_id']}")
-        elif row["group"] not in _possible_groups(row["background"], pair):
+        elif row["group"] != _group(row["background"], pair):
             found.append(f"split {split}: photo {photo_id} on {row['background']} is in the group {row['group']}")
     names = {item.name for item in manifest.splits}
     found += [f"split {name} is not in release.json" for name in sorted(set(covered) - names)]
@@ -84,14 +84,11 @@ def _entry_cells(entries: pa.Table) -> dict[str, tuple[str, str, str]]:
     return {row["photo_id"]: (row["class_id"], row["background"], row["fold"]) for row in rows_of(columns)}
 
 
-def _possible_groups(background: str, pair: Mapping[str, Any]) -> set[str]:
-    """Return the groups that a photo on a background may be in; one pair for all classes may leave classes out."""
+def _group(background: str, pair: Mapping[str, Any]) -> str:
+    """Return the group of a photo on a background, by the pair that holds for its class."""
     if pair["status"] != "pair":
-        return {"other"}
-    for group in ("common", "counter"):
-        if background == pair[group]:
-            return {group, "other"} if pair["class_id"] == "*" else {group}
-    return {"other"}
+        return "other"
+    return {pair["common"]: "common", pair["counter"]: "counter"}.get(background, "other")
 
 
 def _pair_problems(manifest: Manifest, pairs: pa.Table) -> list[str]:
@@ -138,16 +135,23 @@ def group_problems(tables: Tables) -> list[str]:
         for row in rows_of(tables["predictions"])
         if row["protocol"] == "1v1000" and row["correct"]
     }
-    members: dict[Cell, list[str]] = defaultdict(list)
+    members: dict[Cell, list[tuple[str, str]]] = defaultdict(list)
     for row in rows_of(tables["splits"]):
-        members[row["split"], row["class_id"], row["background"], row["fold"]].append(row["photo_id"])
+        # The paper's rule has no folds: its groups stand under the fold `all`.
+        for fold in (row["fold"], "all"):
+            members[row["split"], row["class_id"], row["background"], fold].append((row["photo_id"], row["group"]))
     for row in rows_of(tables["groups"]):
         cell = (row["split"], row["class_id"], row["background"], row["fold"])
-        photo_ids = members.get(cell, [])
-        correct = sum((row["model"], photo_id) in right for photo_id in photo_ids)
-        if (row["n"], row["correct"]) != (len(photo_ids), correct):
+        inside = members.get(cell, [])
+        stated = (row["n"], row["correct"], {row["group"]})
+        counted = (
+            len(inside),
+            sum((row["model"], photo_id) in right for photo_id, _ in inside),
+            {group for _, group in inside},
+        )
+        if stated != counted:
             found.append(
-                f"group {' / '.join(cell)} of {row['model']} says {row['correct']} of {row['n']}, the tables {correct} of "
-                f"{len(photo_ids)}"
+                f"group {' / '.join(cell)} of {row['model']} says {row['correct']} of {row['n']} in {row['group']}, the tables "
+                f"{counted[1]} of {counted[0]} in {', '.join(sorted(counted[2])) or 'none'}"
             )
     return found

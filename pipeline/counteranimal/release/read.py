@@ -170,7 +170,8 @@ def read_table(path: Path, name: str) -> pa.Table:
     """
     file = path / table_file(name)
     try:
-        table = pq.ParquetFile(file).read()
+        with file.open("rb") as opened:
+            table = pq.ParquetFile(opened).read()
     except (pa.ArrowException, OSError) as error:
         raise IntegrityError(f"{file.name} cannot be read as Parquet ({error}); get the release again") from error
     if not table.schema.equals(tables.schema_of(name)):
