@@ -7,12 +7,12 @@ import zlib
 from itertools import pairwise
 
 import pytest
+from tests.crawl.conftest import QUICK, source_of
+from tests.fakes.crawled_site import CrawledSite, answer, cut, dripping, in_turn, jpeg, redirect
 
 from counteranimal.crawl.fetch import Limits
 from counteranimal.crawl.outcome import Faulty, Postponed, Unreachable
 from counteranimal.errors import Reason, Rejected
-from tests.crawl.conftest import QUICK, source_of
-from tests.fakes.crawled_site import CrawledSite, answer, cut, dripping, in_turn, jpeg, redirect
 
 PHOTO = jpeg(1, side=256)
 
@@ -26,7 +26,9 @@ def test_server_error_is_tried_three_times(site: CrawledSite, get):
 
 
 @pytest.mark.case("A03")
-@pytest.mark.parametrize(("status", "reason"), [(400, "HTTP"), (401, "HTTP"), (403, "HTTP"), (404, "GONE"), (410, "GONE")])
+@pytest.mark.parametrize(
+    ("status", "reason"), [(400, "HTTP"), (401, "HTTP"), (403, "HTTP"), (404, "GONE"), (410, "GONE")]
+)
 def test_client_error_is_one_request(site: CrawledSite, get, status: int, reason: str):
     """A 4xx is final and never asked again."""
     site.pages["/a.jpg"] = answer(status=status)
@@ -54,9 +56,7 @@ def test_retry_after_holds_the_host_and_nobody_else(site: CrawledSite, get):
         site.pages["/b.jpg"] = answer(PHOTO)
         other.pages.update({f"/{number}.jpg": answer(PHOTO) for number in range(5)})
         spec = source_of(site, loopback=(site.pair, other.pair), interval_seconds=0.1, in_flight=1)
-        results = get(
-            f"{site.url}/a.jpg", f"{site.url}/b.jpg", *(f"{other.url}/{n}.jpg" for n in range(5)), spec=spec
-        )
+        results = get(f"{site.url}/a.jpg", f"{site.url}/b.jpg", *(f"{other.url}/{n}.jpg" for n in range(5)), spec=spec)
         assert results == [PHOTO] * 7
         first, second = [seen.at for seen in site.seen if seen.path != "/robots.txt"][:2]
         assert second - first >= 1.0
@@ -212,7 +212,15 @@ def test_only_the_first_part_of_a_huge_robots_file_is_read(site: CrawledSite, ge
 
 @pytest.mark.case("A23")
 @pytest.mark.parametrize(
-    "value", ["noai", "NoImageAI", "nofollow, NOINDEX", "noimageindex", "counteranimal: noai", "otherbot: all, counteranimal: noai"]
+    "value",
+    [
+        "noai",
+        "NoImageAI",
+        "nofollow, NOINDEX",
+        "noimageindex",
+        "counteranimal: noai",
+        "otherbot: all, counteranimal: noai",
+    ],
 )
 def test_opt_out_is_obeyed_and_never_asked_again(site: CrawledSite, get, value: str):
     """An opt-out header ends the photo with E_OPTOUT after one request."""
@@ -223,7 +231,9 @@ def test_opt_out_is_obeyed_and_never_asked_again(site: CrawledSite, get, value: 
 
 
 @pytest.mark.case("A23")
-@pytest.mark.parametrize("value", ["otherbot: noindex, noai", "nofollow", "unavailable_after: 25 Jun 2030 15:00:00 GMT", "all"])
+@pytest.mark.parametrize(
+    "value", ["otherbot: noindex, noai", "nofollow", "unavailable_after: 25 Jun 2030 15:00:00 GMT", "all"]
+)
 def test_rules_for_others_do_not_bind(site: CrawledSite, get, value: str):
     """Another crawler's rule, or one about something else, leaves the photo."""
     site.pages["/a.jpg"] = answer(PHOTO, X_Robots_Tag=value)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.crawl.conftest import AGENT, NOW, recipe_of
+from tests.fakes.crawled_site import jpeg
 
 from counteranimal.crawl.budget import Ledger
 from counteranimal.crawl.candidates import Offer
@@ -20,8 +22,6 @@ from counteranimal.errors import Reason, RecipeError, Rejected
 from counteranimal.recipe import Recipe, RecipeClass, SourceSpec
 from counteranimal.settings import Settings
 from counteranimal.workspace import Journal, Workspace
-from tests.crawl.conftest import AGENT, NOW, recipe_of
-from tests.fakes.crawled_site import jpeg
 
 SHARED: dict[str, Any] = {
     "table": "photos.csv", "file": "{set}/{file}", "label": "breed_or_species", "imagenet_index": "imagenet_index",
@@ -60,7 +60,9 @@ def test_rows_become_offers_by_index_then_label(tmp_path: Path):
             {"f": "c.jpg", "i": "x", "l": "cat", "by": "", "c": ""},
         ],
     )
-    found = offers(folder_spec(tmp_path, table="table.csv", file="f", imagenet_index="i", label="l", author="by", licence="c"))
+    found = offers(
+        folder_spec(tmp_path, table="table.csv", file="f", imagenet_index="i", label="l", author="by", licence="c")
+    )
     assert [(o.native_id, o.class_id, o.author, o.licence_raw) for o in found] == [
         ("a b.jpg", "dog", "Ada", "CC-BY-4.0"), ("b.jpg", "dog", None, None), ("c.jpg", None, None, None),
     ]  # fmt: skip

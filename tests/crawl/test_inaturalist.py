@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from tests.crawl.conftest import AGENT, NOW, recipe_of, source_of
+from tests.fakes.crawled_site import CrawledSite, Handler, answer, in_turn, redirect
 
 from counteranimal.crawl.budget import Ledger
 from counteranimal.crawl.politeness import Clock
@@ -19,8 +21,6 @@ from counteranimal.errors import PolicyError, RecipeError, UpstreamError
 from counteranimal.recipe import Licences, RecipeClass, Taxon
 from counteranimal.settings import Settings
 from counteranimal.workspace import Workspace
-from tests.crawl.conftest import AGENT, NOW, recipe_of, source_of
-from tests.fakes.crawled_site import CrawledSite, Handler, answer, in_turn, redirect
 
 API = "/v1/observations"
 
@@ -117,10 +117,14 @@ def test_photo_licence_decides_not_the_record(site: CrawledSite, workspace: Work
 
 
 @pytest.mark.case("D03")
-def test_mixed_licences_of_one_observation_are_decided_per_photo(site: CrawledSite, workspace: Workspace, settings: Settings):
+def test_mixed_licences_of_one_observation_are_decided_per_photo(
+    site: CrawledSite, workspace: Workspace, settings: Settings
+):
     """Three photos of one observation are three decisions; by default only the first is offered."""
     codes = ["cc-by", None, "cc-by-nd"]
-    photos = [{"id": n, "license_code": code, "url": f"http://h/photos/{n}/square.jpg"} for n, code in enumerate(codes, 1)]
+    photos = [
+        {"id": n, "license_code": code, "url": f"http://h/photos/{n}/square.jpg"} for n, code in enumerate(codes, 1)
+    ]
     site.pages[API] = listing([record(1, photos=photos)])
     spec = source_of(site, options={"base_url": site.url, "photos_per_observation": 5})
     discover(recipe_of(spec), workspace, settings=settings, now=NOW)

@@ -14,7 +14,13 @@ from counteranimal.recipe import SourceSpec
 from counteranimal.workspace import Workspace
 
 SPEC = SourceSpec(
-    name="s", kind="inaturalist", hosts=("h",), requests_per_minute=3, requests_per_day=5, bytes_per_hour=100, bytes_per_day=150
+    name="s",
+    kind="inaturalist",
+    hosts=("h",),
+    requests_per_minute=3,
+    requests_per_day=5,
+    bytes_per_hour=100,
+    bytes_per_day=150,
 )
 
 

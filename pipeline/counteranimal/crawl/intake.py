@@ -1,6 +1,6 @@
 """From bytes to a stored photo: looked at, decoded in a process of its own, stored durably, and only then recorded.
 
-Decides the order of those steps, the fold unit of a photo that is new, and how many are committed at once. Leaves what bytes
+Decides the order of those steps and how many photos are committed at once. Leaves what bytes
 may be to `images` and where they lie to `workspace`.
 """
 
@@ -71,9 +71,6 @@ class Store:
     def __init__(self, workspace: Workspace, withdrawn: Collection[str]) -> None:
         self._workspace = workspace
         self._withdrawn = withdrawn
-        self._units: dict[str, str] = {}
-        for row in workspace.journal.rows("stored"):
-            self._units.setdefault(row["photo_id"], row["fold_unit"])
 
     def commit(self, group: Sequence[Attempt]) -> None:
         """Store the bytes, then record them; after a crash in between the photos are fetched again, never lost.
@@ -83,7 +80,6 @@ class Store:
         EnvironmentFailure
             If the disk is full or the journal is away; nothing of the group is recorded then.
         """
-        # In the order of discovery, so that of two equal photos in a group the one seen first gives the fold unit.
         ordered = sorted(group, key=lambda attempt: attempt.order)
         for attempt in ordered:
             if attempt.status == "stored":
@@ -99,12 +95,6 @@ class Store:
         candidate, info, photo_id = attempt.candidate, attempt.info, attempt.photo_id
         if info is None or photo_id is None:
             raise Rejected(Reason.DECODE, "a photo reached the store without being looked at")
-        unit = fold_unit(
-            candidate["source"],
-            observer_id=candidate["observer_id"],
-            observation_id=candidate["observation_id"],
-            photo_id=photo_id,
-        )
         return {
             "photo_id": photo_id,
             "candidate_id": candidate["candidate_id"],
@@ -112,7 +102,12 @@ class Store:
             "bytes": len(attempt.data),
             "width": info.width,
             "height": info.height,
-            "fold_unit": self._units.setdefault(photo_id, unit),
+            "fold_unit": fold_unit(
+                candidate["source"],
+                observer_id=candidate["observer_id"],
+                observation_id=candidate["observation_id"],
+                photo_id=photo_id,
+            ),
             "stored_at": attempt.at,
         }
 

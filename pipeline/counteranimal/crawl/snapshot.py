@@ -6,6 +6,7 @@ functions of the journal; nothing is fetched or written.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,8 @@ from counteranimal.recipe import Recipe
 from counteranimal.workspace import Journal
 
 __all__ = ["candidates_table", "fetches_table", "photos_table"]
+
+_SETTLING = timedelta(days=1)
 
 
 def candidates_table(journal: Journal) -> pa.Table:
@@ -32,8 +35,9 @@ def fetches_table(journal: Journal) -> pa.Table:
 def photos_table(recipe: Recipe, journal: Journal) -> pa.Table:
     """Return the photos of a recipe's sources and classes, one row a photo.
 
-    `candidate_ids` stand in the order of discovery, which does not depend on which download ended first; `fold_unit` is the
-    one fixed when the bytes were first stored. A photo found under two classes is rejected as `class_conflict`; one whose
+    `candidate_ids` stand in the order of discovery, which does not depend on which download ended first. `fold_unit` is that
+    of the candidate seen first among those stored within a day of the first: so a crawl that was killed and resumed gives
+    the folds of an undisturbed one, and nothing found later ever moves a photo to another fold. A photo found under two classes is rejected as `class_conflict`; one whose
     candidates have all been turned away since carries their reason. Withdrawn photos are absent.
     """
     candidates = journal.latest("candidates", "candidate_id")
@@ -52,13 +56,17 @@ def photos_table(recipe: Recipe, journal: Journal) -> pa.Table:
     rows = []
     for photo_id, found in stored.items():
         names = sorted(found, key=order.__getitem__)
-        first = next(iter(found.values()))
-        rows.append({**_verdict([candidates[name] for name in names]), "photo_id": photo_id, **_stored_columns(first)})
+        columns = _stored_columns([found[name] for name in names])
+        rows.append({**_verdict([candidates[name] for name in names]), "photo_id": photo_id, **columns})
     return tables.conform("photos", rows)
 
 
-def _stored_columns(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("mime", "bytes", "width", "height", "fold_unit", "stored_at")}
+def _stored_columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the columns of a photo that follow from its stored rows, one a candidate, in the order of discovery."""
+    first = min(row["stored_at"] for row in rows)
+    chosen = next(row for row in rows if row["stored_at"] <= first + _SETTLING)
+    facts = {name: chosen[name] for name in ("mime", "bytes", "width", "height", "fold_unit")}
+    return {**facts, "stored_at": first}
 
 
 def _verdict(candidates: list[dict[str, Any]]) -> dict[str, Any]:
