@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from counteranimal import tables
@@ -169,7 +170,8 @@ def _features(
     while True:
         current = settings.model_copy(update={"batch_size": batch})
         try:
-            return embed(model, ids, read=read, parts=parts, settings=current)
+            found: Any = embed(model, ids, read=read, parts=parts, settings=current)
+            return _aligned(found, ids)
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
@@ -178,6 +180,15 @@ def _features(
                     f"memory ran out with one photo at a time ({model.identity.spec}); use a smaller model or --device cpu"
                 ) from error
             batch = max(1, batch // 2)
+
+
+def _aligned(found: Any, ids: Sequence[str]) -> NDArray[np.float32]:
+    if isinstance(found, pa.Table):
+        place = pc.index_in(pa.array(ids, pa.string()), value_set=found.column("photo_id").combine_chunks())
+        found = (
+            np.stack(found.column("embedding").take(place).to_numpy(zero_copy_only=False)) if ids else np.empty((0, 1))
+        )
+    return np.asarray(found, dtype=np.float32)
 
 
 def _out_of_memory(error: Exception) -> bool:
