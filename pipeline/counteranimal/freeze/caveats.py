@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from counteranimal.recipe import SplitRule
 from counteranimal.release.layout import PERSON
 
-__all__ = ["caveats"]
+__all__ = ["caveats", "simulated_votes"]
 
 
 def caveats(
@@ -41,7 +41,7 @@ def caveats(
     found += _composites(entries)
     found += _stand_in(selectors)
     found += [
-        f"The pairs of {rule.name} were chosen and estimated on the same photos, as in the paper; its drops are inflated by that."
+        f"The pairs of the split {rule.name} were chosen and estimated on the same photos, as in the paper; its drops are inflated by that."
         for rule in rules
         if rule.rule == "paper"
     ]
@@ -93,5 +93,17 @@ def _without_pair(pairs: pa.Table) -> list[str]:
         (
             f"{len(lacking)} of {len(rows)} choices found no pair of backgrounds that qualifies; those classes are published without "
             "one and enter no mean."
+        )
+    ]
+
+
+def simulated_votes(rounds: Sequence[str]) -> list[str]:
+    """Return the caveat for rounds in which programs voted; none without such rounds."""
+    if not rounds:
+        return []
+    return [
+        (
+            f"Votes of {', '.join(rounds)} come from simulated raters: programs that play annotators. Agreement and backgrounds show that "
+            "the pipeline works, not what people see."
         )
     ]

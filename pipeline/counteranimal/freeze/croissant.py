@@ -87,7 +87,7 @@ def croissant(draft: Draft, files: Mapping[str, FileRecord]) -> bytes:
         "name": name,
         "description": (
             f"{manifest['title'] or name}: {photos} verified photos of {len(manifest['classes'])} animal classes with the "
-            "background that people saw, and the pairs of backgrounds on which a model does well and badly. The tables name, "
+            "background that annotators saw, and the pairs of backgrounds on which a model does well and badly. The tables name, "
             "credit and digest the photos; the photos themselves are fetched from their sources."
         ),
         "url": draft.terms.homepage or f"urn:counteranimal:{name}:{version}",
@@ -108,7 +108,7 @@ def _responsible(draft: Draft) -> dict[str, Any]:
     manifest = draft.manifest
     return {
         "rai:dataCollection": "Photos offered by the sources of recipe.toml, kept where their own licence is allowed, freed of "
-        "duplicates, and labelled by people.",
+        "duplicates, and labelled by annotators.",
         "rai:dataCollectionMissingData": f"{sum(manifest['photos']['left_out'].values())} kept photos were left out: "
         + (", ".join(f"{reason} {count}" for reason, count in manifest["photos"]["left_out"].items()) or "none"),
         "rai:dataAnnotationProtocol": f"{manifest['counts']['votes']} votes on {manifest['counts']['entries']} photos; "

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import counteranimal
 from counteranimal import conservation, ids, tables
 from counteranimal.freeze import gates
-from counteranimal.freeze.caveats import caveats
+from counteranimal.freeze.caveats import caveats, simulated_votes
 from counteranimal.freeze.entries import PublishedCopy, entry_rows
 from counteranimal.freeze.inputs import Inputs, Terms, gather
 from counteranimal.freeze.photos import copies_of
@@ -83,7 +83,8 @@ def assemble(
     gates.require_none([*gates.problems(inputs, terms, rows), *(lost or [])])
     published = _published_tables(inputs, rows)
     selectors = {split.name: dict(terms.selectors[split.name]) for split in inputs.recipe.splits}
-    found = [*caveats(published["entries"], published["pairs"], selectors, inputs.recipe.splits), *terms.caveats]
+    found = caveats(published["entries"], published["pairs"], selectors, inputs.recipe.splits)
+    found += [*simulated_votes(inputs.simulated), *terms.caveats]
     return Draft(
         manifest=_manifest(inputs, terms, published) | {"caveats": list(dict.fromkeys(found))},
         tables=published,
@@ -125,15 +126,7 @@ def _manifest(inputs: Inputs, terms: Terms, published: Mapping[str, pa.Table]) -
         "predecessor": terms.predecessor,
         "made_with": {"counteranimal": counteranimal.__version__},
         "seed": recipe.seed,
-        "classes": [
-            {
-                "id": item.id,
-                "name": item.name,
-                "imagenet_indices": list(item.imagenet),
-                "candidates_1v20": [int(index) for index in terms.candidates_1v20.get(item.id, ())],
-            }
-            for item in recipe.classes
-        ],
+        "classes": _classes(recipe, terms),
         "backgrounds": list(recipe.vocabulary()),
         "undecided": [name for name, item in backgrounds().items() if not item.decides],
         "licences": list(recipe.licences.allow),
@@ -155,6 +148,18 @@ def _manifest(inputs: Inputs, terms: Terms, published: Mapping[str, pa.Table]) -
         "photos": _photos(inputs),
         "recipe": recipe.model_dump(mode="json"),
     }
+
+
+def _classes(recipe: Recipe, terms: Terms) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": item.id,
+            "name": item.name,
+            "imagenet_indices": list(item.imagenet),
+            "candidates_1v20": [int(index) for index in terms.candidates_1v20.get(item.id, ())],
+        }
+        for item in recipe.classes
+    ]
 
 
 def _counted(table: pa.Table, column: str) -> dict[str, int]:

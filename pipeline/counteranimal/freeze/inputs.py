@@ -73,7 +73,8 @@ class Inputs:
     """Everything a draft is a function of, beside the photos' bytes.
 
     `tables` holds the views by name, empty where a stage has not run; those are listed in `missing`. `open_tasks` counts
-    unanswered labelling tasks by round, `withdrawn` holds photo ids that a takedown removed.
+    unanswered labelling tasks by round, `withdrawn` holds photo ids that a takedown removed, `simulated` names the rounds in
+    which programs voted in the place of people.
     """
 
     recipe: Recipe
@@ -81,6 +82,7 @@ class Inputs:
     missing: tuple[str, ...] = ()
     open_tasks: Mapping[str, int] = field(default_factory=dict)
     withdrawn: frozenset[str] = frozenset()
+    simulated: tuple[str, ...] = ()
 
 
 def gather(recipe: Recipe, workspace: Workspace) -> Inputs:
@@ -92,6 +94,7 @@ def gather(recipe: Recipe, workspace: Workspace) -> Inputs:
         missing=tuple(name for name in REQUIRED_TABLES if not workspace.table_path(name).exists()),
         open_tasks=open_tasks(workspace.journal),
         withdrawn=frozenset(row["photo_id"] for row in workspace.journal.rows("withdrawals") if row["photo_id"]),
+        simulated=tuple(sorted({row["round"] for row in workspace.journal.rows("rounds", event="simulated")})),
     )
 
 

@@ -10,7 +10,7 @@ __all__ = ["DESCRIPTIONS", "OPTIONAL"]
 
 _PHOTO = "sha256 of the photo's original bytes, 64 hexadecimal characters"
 _CLASS = "class of the benchmark; `*` where one pair of backgrounds serves all classes"
-_BACKGROUND = "background that people saw, in the vocabulary of backgrounds.toml"
+_BACKGROUND = "background that annotators saw, in the vocabulary of backgrounds.toml"
 _FOLD = "select (chose the pair of backgrounds) or report (only estimates)"
 _SPLIT = "name of the split, one choice of backgrounds by one selecting model"
 _MODEL = "specification of the model"

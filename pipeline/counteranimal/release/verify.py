@@ -90,6 +90,19 @@ class _Course:
             return False
         return True
 
+    def report(self) -> VerifyReport:
+        """Return what was found."""
+        stated = self.manifest
+        return VerifyReport(
+            problems=tuple(self.problems),
+            notes=tuple(self.notes),
+            counts=self.counts,
+            signature=self.signature,
+            digest=self.digest,
+            name=stated.name if stated else "",
+            version=stated.version if stated else "",
+        )
+
 
 def verify(
     path: Path, *, public_key: Path | None = None, photos: Path | None = None, root_digest: str | None = None
@@ -125,16 +138,7 @@ def verify(
         course.notes.append(f"content was not read, since {SUMS} is not trusted")
     if folder is not None:
         _photos(course, folder)
-    stated = course.manifest
-    return VerifyReport(
-        problems=tuple(course.problems),
-        notes=tuple(course.notes),
-        counts=course.counts,
-        signature=course.signature,
-        digest=course.digest,
-        name=stated.name if stated else "",
-        version=stated.version if stated else "",
-    )
+    return course.report()
 
 
 def _root(course: _Course, pinned: str | None, root_digest: str | None) -> bool:
