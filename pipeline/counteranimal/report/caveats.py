@@ -16,10 +16,11 @@ __all__ = ["caveats_of"]
 def caveats_of(context: ReportContext, splits: list[dict[str, Any]]) -> list[str]:
     """Return the caveats in the order of their weight; `splits` is the part of that name of the report's numbers."""
     found: list[str] = []
-    if "composite" in set(context.entries.column("kind").to_pylist()):
+    kinds = context.entries.column("kind").to_pylist()
+    if "composite" in kinds:
         found.append(
-            "Composites: the animals here are cut-outs set on scene photos. They show that the background matters to a "
-            "model; they are not photographs of animals where they live."
+            f"{kinds.count('composite')} of {len(kinds)} photos are composites: cut-out animals set on scene photos. They show that "
+            "the background matters to a model; they are not photographs of animals where they live."
         )
         found.append(
             "The intervals cover the choice of cut-outs, not the choice of scenes: with other scenes of the same "

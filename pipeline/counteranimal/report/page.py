@@ -126,9 +126,11 @@ def _plots(numbers: Mapping[str, Any]) -> dict[str, str]:
 
 def _gap(model: Mapping[str, Any], place: str) -> plots.Gap:
     macro = model["macro"]
+    # The tag of an open_clip model tells two of one architecture apart, so it must not be what is cut off.
+    name, _, tag = str(model["label"]).partition("/")
     return plots.Gap(
-        model["label"],
-        model["sublabel"],
+        name,
+        tag or model["sublabel"],
         MARKS[model["mark"]][0] if model["mark"] else "",
         _estimate(macro.get("common"), f"{place}/macro/common", "percent"),
         _estimate(macro.get("counter"), f"{place}/macro/counter", "percent"),

@@ -62,12 +62,15 @@ class Part:
     n: Number
 
 
+def _cut(words: str, limit: int) -> str:
+    return words if len(words) <= limit else words[: limit - 1] + "…"
+
+
 def _label(row: Gap, y: float) -> list[str]:
-    limit = 22 if row.sign else 24
-    short = row.label if len(row.label) <= limit else row.label[: limit - 1] + "…"
+    limit = 20 if row.sign else 22
     return [
-        text(0, y + 1, f"{row.sign} {short}".strip(), cls="label"),
-        text(0, y + 15, row.sublabel, cls="small"),
+        text(0, y + 1, f"{row.sign} {_cut(row.label, limit)}".strip(), cls="label"),
+        text(0, y + 15, _cut(row.sublabel, 26), cls="small"),
     ]
 
 
@@ -165,9 +168,8 @@ def bars(rows: Sequence[Bar], *, title: str) -> str:
     for position, bar in enumerate(rows):
         y = position * step
         width = (right - left) * (bar.n.value or 0) / top
-        short = bar.label if len(bar.label) <= 16 else bar.label[:15] + "…"
         body += [
-            text(left - 10, y + 17, short, cls="label", anchor="end"),
+            text(left - 10, y + 17, _cut(bar.label, 16), cls="label", anchor="end"),
             rect(left, y + 5, (round(width, 1), 16), "bar", radius=2),
             number(left + round(width, 1) + 6, y + 17, bar.n, anchor="start"),
         ]
