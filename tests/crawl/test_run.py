@@ -281,14 +281,14 @@ def test_store_that_cannot_be_written_ends_the_run_with_nothing_recorded(
     site: CrawledSite, workspace: Workspace, crawl: Crawl
 ):
     """No row says stored where no bytes are; the same run finishes once the store is mended."""
-    recipe = recipe_of(source_of(site))
-    offer(site, {number: jpeg(number) for number in range(1, 6)})
+    recipe = recipe_of(source_of(site, in_flight=8))
+    offer(site, {number: jpeg(number) for number in range(1, 61)})
     workspace.blobs.root.write_text("in the way")
     with pytest.raises(EnvironmentFailure, match="cannot be written"):
         crawl(recipe)
     assert workspace.journal.rows("fetches") == workspace.journal.rows("stored") == []
     workspace.blobs.root.unlink()
-    assert crawl(recipe)["stored"] == 5
+    assert crawl(recipe)["stored"] == 60
 
 
 @pytest.mark.case("B05")

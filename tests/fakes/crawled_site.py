@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -65,7 +66,9 @@ def cut(body: bytes, at: int, *, chunked: bool = False, declared: bool = True) -
             head, sent = "Transfer-Encoding: chunked\r\n", f"{at:x}\r\n".encode() + body[:at] + b"\r\n"
         else:
             head, sent = (f"Content-Length: {len(body)}\r\n" if declared else ""), body[:at]
-        transport.write(f"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n{head}Connection: close\r\n\r\n".encode() + sent)
+        transport.write(
+            f"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n{head}Connection: close\r\n\r\n".encode() + sent
+        )
         await asyncio.sleep(0.02)
         transport.close()
         return web.Response()
@@ -99,7 +102,8 @@ class Seen:
 class CrawledSite:
     """The site; `pages` maps a path to its handler, everything else is 404."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: ssl.SSLContext | None = None) -> None:
+        self._certificate = certificate
         self.pages: dict[str, Handler] = {}
         self.seen: list[Seen] = []
         self.in_flight = 0
@@ -123,7 +127,7 @@ class CrawledSite:
 
     @property
     def url(self) -> str:
-        return f"http://{self.pair}"
+        return f"{'https' if self._certificate else 'http'}://{self.pair}"
 
     def paths(self) -> list[str]:
         """The paths asked for, robots.txt left out."""
@@ -139,7 +143,7 @@ class CrawledSite:
         application.router.add_route("*", "/{tail:.*}", self._handle)
         runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._certificate)
         await site.start()
         self.port = int(runner.addresses[0][1])
         self._ready.set()

@@ -93,9 +93,11 @@ class Crew:
                 for task in crew:
                     task.cancel()
                 outcomes = await asyncio.gather(*crew, return_exceptions=True)
-                if not committer.done():
-                    await self._done.put(None)
+                # The committer may die with its queue full, so that nobody would ever take the end from it.
+                end = asyncio.create_task(self._done.put(None))
+                await asyncio.wait([committer, end], return_when=asyncio.FIRST_COMPLETED)
                 await asyncio.wait([committer])
+                end.cancel()
             committer.result()
             for outcome in outcomes:
                 if isinstance(outcome, Exception):
@@ -171,6 +173,8 @@ class Crew:
                 size += len(following.data)
             await asyncio.to_thread(self._hands.commit, group)
             self.tally.statuses.update(attempt.status for attempt in group)
+            for attempt in group:
+                attempt.data = b""
             if last:
                 return
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from counteranimal.crawl.budget import Ledger
 from counteranimal.crawl.candidates import changed, judge
@@ -46,33 +47,36 @@ def discover(recipe: Recipe, workspace: Workspace, *, settings: Settings, now: d
         Naming source and cursor; what came before is journalled and the next run goes on there.
     """
     clock = Clock(now)
-    journal = workspace.journal
-    known = journal.latest("candidates", "candidate_id")
+    known = workspace.journal.latest("candidates", "candidate_id")
     counts: Counter[str] = Counter({"offered": 0, "new": 0, "changed": 0, "unpinned_taxa": 0})
     with bar() as progress:
-        for opening in _openings(recipe, journal, settings, clock):
-            source = open_source(opening)
-            counts["unpinned_taxa"] += len(getattr(source, "unpinned", ()))
+        for opening in _openings(recipe, workspace.journal, settings, clock):
             task = progress.add_task(f"Asking {opening.spec.name}", total=None)
-            cursor = _cursor(journal, opening.spec, source)
             try:
-                for page in source.pages(cursor):
-                    rows = [judge(opening.spec.name, item, recipe.licences.allow, clock.now()) for item in page.offers]
-                    fresh = [row for row in rows if changed(known.get(row["candidate_id"]), row)]
-                    counts["offered"] += len(rows)
-                    new = sum(row["candidate_id"] not in known for row in fresh)
-                    counts["new"] += new
-                    counts["changed"] += len(fresh) - new
-                    journal.append("candidates", fresh)
-                    known.update({row["candidate_id"]: row for row in fresh})
-                    if page.cursor != cursor:
-                        cursor = page.cursor
-                        where = {"source": opening.spec.name, "query": source.query, "cursor": cursor}
-                        journal.append("cursors", [{**where, "at": clock.now()}])
-                    progress.advance(task, len(rows))
+                for seen in _ask(opening, workspace.journal, known):
+                    counts.update(seen)
+                    progress.advance(task, seen["offered"])
             finally:
                 opening.ledger.write_bytes()
     return dict(counts)
+
+
+def _ask(opening: Opening, journal: Journal, known: dict[str, dict[str, Any]]) -> Iterator[Counter[str]]:
+    """Journal one source's pages behind its cursor, and yield what each of them brought."""
+    source, spec, clock = open_source(opening), opening.spec, opening.clock
+    yield Counter({"offered": 0, "unpinned_taxa": len(getattr(source, "unpinned", ()))})
+    cursor = _cursor(journal, spec, source)
+    for page in source.pages(cursor):
+        rows = [judge(spec.name, offer, opening.recipe.licences.allow, clock.now()) for offer in page.offers]
+        fresh = [row for row in rows if changed(known.get(row["candidate_id"]), row)]
+        new = sum(row["candidate_id"] not in known for row in fresh)
+        journal.append("candidates", fresh)
+        known.update({row["candidate_id"]: row for row in fresh})
+        if page.cursor != cursor:
+            cursor = page.cursor
+            row = {"source": spec.name, "query": source.query, "cursor": cursor, "at": clock.now()}
+            journal.append("cursors", [row])
+        yield Counter({"offered": len(rows), "new": new, "changed": len(fresh) - new})
 
 
 def _openings(recipe: Recipe, journal: Journal, settings: Settings, clock: Clock) -> list[Opening]:
