@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.studio_fixtures import studio, studio_server
 
 from counteranimal.workspace import Workspace
+
+__all__ = ["studio", "studio_server"]  # fixtures of the whole suite: one server a session
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

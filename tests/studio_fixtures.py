@@ -1,18 +1,22 @@
 """One real Label Studio for a whole test session: its first start migrates a database, which takes half a minute or more.
 
-Import `studio_server` and `studio` into a folder's conftest to use it. The server is ended by its own pid.
+`tests/conftest.py` takes both fixtures in, once, so that all folders share the server. Tests that use it carry
+`xdist_group("label-studio")`, which keeps them in one process. The server is ended by its own pid.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from counteranimal.annotate.server import StudioServer, down, up
-from counteranimal.annotate.studio import LabelStudioServer
 from counteranimal.settings import Settings
+
+if TYPE_CHECKING:
+    from counteranimal.annotate.studio import LabelStudioServer
 
 VENV = Path(__file__).resolve().parents[1] / ".venv-label-studio"
 
@@ -33,6 +37,8 @@ def studio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudioSe
 @pytest.fixture
 def studio(studio_server: StudioServer) -> Iterator[LabelStudioServer]:
     """A client of the session's server."""
+    from counteranimal.annotate.studio import LabelStudioServer  # takes a second that most tests do not need
+
     client = LabelStudioServer(studio_server.url, studio_server.token)
     yield client
     client.close()

@@ -17,7 +17,7 @@ from counteranimal.annotate.pull import pull
 from counteranimal.annotate.push import project_key, push
 from counteranimal.annotate.rounds import Round, load_round
 from counteranimal.annotate.status import close, status
-from counteranimal.errors import EnvironmentFailure, PolicyError, UsageError
+from counteranimal.errors import EnvironmentFailure, UsageError
 from counteranimal.ids import fold_of
 from counteranimal.workspace import Workspace
 
@@ -216,18 +216,18 @@ def test_votes_are_found_though_the_push_never_recorded_its_tasks(
     assert status(RECIPE, workspace)["r1"]["workers"]["anna"]["accepted"] == 8
 
 
-def test_a_round_closes_when_nobody_is_waited_for(
+def test_a_closed_round_gets_no_more_tasks_and_still_keeps_answers(
     planned: Round, workspace: Workspace, studio: FakeStudio, now: datetime
 ) -> None:
-    """Closing names who is still to answer, then refuses to push more."""
+    """Closing says what is left open, ends pushing, and does not shut late answers out."""
     push(RECIPE, workspace, studio, round_id="r1", link=link, now=now)
-    with pytest.raises(PolicyError, match=r"anna \(8\)"):
-        close(RECIPE, workspace, round_id="r1", now=now)
-    answer_everything(studio, planned)
-    pull(workspace, studio, round_id="r1", now=now)
-    close(RECIPE, workspace, round_id="r1", now=now)
+    assert close(RECIPE, workspace, round_id="r1", now=now)["pending"] == 24
     with pytest.raises(UsageError, match="closed"):
         push(RECIPE, workspace, studio, round_id="r1", link=link, now=now)
+    answer_everything(studio, planned)
+    assert pull(workspace, studio, round_id="r1", now=now)["counted"] == 24
+    again = close(RECIPE, workspace, round_id="r1", now=now)
+    assert (again["pending"], again["already"]) == (0, True)
 
 
 def test_nothing_sent_tells_group_margin_or_correctness(

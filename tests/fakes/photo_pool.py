@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from counteranimal import tables
@@ -28,9 +29,15 @@ def photo(number: int) -> str:
     return hashlib.sha256(str(number).encode()).hexdigest()
 
 
-def fill(workspace: Workspace, number: int, *, backgrounds: tuple[str, ...] = ("grass", "sand")) -> list[str]:
+def fill(
+    workspace: Workspace,
+    number: int,
+    *,
+    backgrounds: tuple[str, ...] = ("grass", "sand"),
+    named: Sequence[str] = (),
+) -> list[str]:
     """Put `number` kept photos into the workspace, classes and machine backgrounds in turn."""
-    names = [photo(index) for index in range(number)]
+    names = list(named) or [photo(index) for index in range(number)]
     workspace.write_table("photos", tables.conform("photos", [
         {"photo_id": name, "candidate_ids": [f"folder:{index}"], "class_id": ("cat", "dog")[index % 2], "fold_unit": name,
          "status": "ok"} for index, name in enumerate(names)

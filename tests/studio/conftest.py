@@ -1,12 +1,9 @@
-"""The session's real server, and a seeded generator."""
+"""A seeded generator."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.studio_fixtures import studio, studio_server
-
-__all__ = ["rng", "studio", "studio_server"]
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from counteranimal.annotate.studio import LabelStudioServer
 from counteranimal.annotate.verdicts import verdicts
 from counteranimal.workspace import Workspace
 
-pytestmark = pytest.mark.studio
+pytestmark = [pytest.mark.studio, pytest.mark.xdist_group("label-studio")]
 
 RECIPE = a_recipe(votes_per_photo=2)
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"

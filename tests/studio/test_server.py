@@ -14,7 +14,7 @@ from counteranimal.annotate.studio import LabelStudioServer
 from counteranimal.errors import EnvironmentFailure
 from counteranimal.settings import Settings
 
-pytestmark = pytest.mark.studio
+pytestmark = [pytest.mark.studio, pytest.mark.xdist_group("label-studio")]
 
 
 def ask(server: StudioServer, method: str, path: str, **form: str) -> tuple[int, str]:

@@ -58,9 +58,9 @@ def interface(recipe: Recipe) -> Interface:
     asked = {kind: {name: code for name, code in codes().items() if code.asked == kind} for kind in ("reject", "note")}
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     xml = template.from_string(resource("annotations/interface.xml.j2").read_text(encoding="utf-8")).render(
-        backgrounds=[(name, item.key, item.hint) for name, item in words.items()],
-        reasons=[(name, code.key, code.hint) for name, code in asked["reject"].items()],
-        notes=[(name, code.key, code.hint) for name, code in asked["note"].items()],
+        backgrounds=[(name, item.key, f"{_title(name)} · {item.hint}") for name, item in words.items()],
+        reasons=[(name, code.key, code.title) for name, code in asked["reject"].items()],
+        notes=[(name, code.key, f"{code.title} · {code.hint}") for name, code in asked["note"].items()],
     )
     guidelines = resource("annotations/guidelines.md").read_text(encoding="utf-8")
     offered = {
@@ -70,6 +70,10 @@ def interface(recipe: Recipe) -> Interface:
         "note": list(asked["note"]),
     }
     return Interface(str(xml), as_html(guidelines), offered)
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def task_data(photo_id: str, of: RecipeClass, *, image: str, credit: str, place: tuple[int, int]) -> dict[str, str]:

@@ -78,7 +78,7 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
     shown = blind_or_shown(dealt, may_show=may_show, rng=rng)
     planned = Round(
         round_id=check_round_id(round_id),
-        key=digest_of(recipe.name, round_id, now.isoformat(), *sorted(drawn), *workers)[:16],
+        key=digest_of(str(workspace.home), recipe.name, round_id, now.isoformat(), *sorted(drawn), *workers)[:16],
         workers=tuple(workers),
         votes_per_photo=rules.votes_per_photo,
         page=interface(recipe),

@@ -13,7 +13,6 @@ from typing import Any
 from counteranimal.annotate.push import projects_of
 from counteranimal.annotate.rounds import Round, known_rounds, load_round, record_event
 from counteranimal.annotate.votes import votes_table
-from counteranimal.errors import PolicyError
 from counteranimal.recipe import Recipe
 from counteranimal.workspace import Workspace
 
@@ -42,22 +41,21 @@ def status(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
 
 
 def close(recipe: Recipe, workspace: Workspace, *, round_id: str, now: datetime) -> dict[str, Any]:
-    """End a round: no more tasks are pushed for it. Answers that arrive later are still pulled and kept.
+    """End a round, whether or not everyone has finished: no more tasks are pushed for it.
 
-    Raises
-    ------
-    PolicyError
-        If photos are still unanswered; the sentence says whose.
+    Answers that arrive later are still pulled and kept. Photos left with too few votes stay without verdict.
+
+    Returns
+    -------
+    dict
+        round, workers (as `status` counts them), pending (tasks that nobody will be reminded of), already.
     """
     found = load_round(workspace.journal, round_id)
     workers = status(recipe, workspace)[round_id]["workers"]
-    waiting = {worker: counts["pending"] for worker, counts in workers.items() if counts["pending"]}
-    if waiting:
-        names = ", ".join(f"{worker} ({number})" for worker, number in waiting.items())
-        raise PolicyError(f"round {round_id} still waits for {names}; pull again or let them finish before closing it")
     if not found.closed:
         record_event(workspace.journal, round_id, "closed", {"workers": workers}, now=now)
-    return {"round": round_id, "workers": workers, "already": found.closed}
+    pending = sum(counts["pending"] for counts in workers.values())
+    return {"round": round_id, "workers": workers, "pending": pending, "already": found.closed}
 
 
 def _workers(item: Round, votes: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
