@@ -137,6 +137,19 @@ def test_withdrawn_photos_are_not_sent(planned: Round, workspace: Workspace, stu
     assert gone not in {task.data["photo_id"] for own in studio.by_project.values() for task in own}
 
 
+def test_fresh_links_reach_open_tasks_only(
+    planned: Round, workspace: Workspace, studio: FakeStudio, now: datetime
+) -> None:
+    """Links expire: open tasks get new ones, answered tasks stay as they were answered."""
+    push(RECIPE, workspace, studio, round_id="r1", link=link, now=now)
+    first = studio.by_project[project_of(studio, planned, "anna")][0]
+    studio.annotate(first.task_id, [], seconds=1.0, skipped=True)
+    moved = push(RECIPE, workspace, studio, round_id="r1", link=lambda name: f"http://new/{name}", now=now, relink=True)
+    assert moved["relinked"] == 23
+    images = [task.data["image"] for own in studio.by_project.values() for task in own]
+    assert sum(image.startswith("http://new/") for image in images) == 23
+
+
 @pytest.mark.case("F09")
 def test_every_kind_of_answer_is_kept_and_only_votes_count(
     planned: Round, workspace: Workspace, studio: FakeStudio, now: datetime

@@ -57,6 +57,9 @@ class FakeStudio:
         self._maybe_die("annotate")
         return number
 
+    def change_task(self, task_id: int, data: Mapping[str, Any]) -> None:
+        self._change(task_id, lambda task: replace(task, data=dict(data)))
+
     def edit(self, annotation_id: int, result: Sequence[Mapping[str, Any]]) -> None:
         """Change an answer, as a person pressing Update does."""
         self.clock += timedelta(seconds=1)

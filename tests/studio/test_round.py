@@ -56,6 +56,9 @@ class Dying:
         made = self.inner.create_tasks(project_id, tasks)
         return self._live("create_tasks", made)
 
+    def change_task(self, task_id: int, data: Mapping[str, Any]) -> None:
+        self.inner.change_task(task_id, data)
+
     def annotate(
         self, task_id: int, result: Sequence[Mapping[str, Any]], *, seconds: float, skipped: bool = False
     ) -> int:
@@ -155,6 +158,12 @@ def test_what_the_server_lets_through_is_kept_and_judged_by_us(
         "counted": 1, "second": 2, "skipped": 1, "set_aside": 1,
     }  # fmt: skip
     assert status(RECIPE, workspace)["odd"]["workers"]["anna"]["pending"] == 3
+    moved = push(
+        RECIPE, workspace, studio, round_id="odd", link=lambda name: f"http://moved/{name}", now=now, relink=True
+    )
+    assert moved["relinked"] == 6 + 3  # ben's six, and the three that anna has neither answered nor skipped
+    places = [str(task.data["image"]).startswith("http://moved/") for task in studio.tasks(project)]
+    assert places == [False, False, False, True, True, True]
     studio._client.annotations.delete(id=kept)
     later = pull(workspace, studio, round_id="odd", now=now)
     assert (later["missing"], later["new"]) == (1, 0)

@@ -57,12 +57,7 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
         return _existing(rounds[round_id], workers)
     kept = kept_photos(workspace)
     gold = {photo: word for photo, word in read_gold(workspace.folder("rounds") / "gold.csv").items() if photo in kept}
-    asked = {
-        photo for item in rounds.values() if item.role != "adjudication" for photo in (*item.photos, *item.left_out)
-    }
-    frame = {photo: row for photo, row in kept.items() if photo not in asked and photo not in gold}
-    if not frame:
-        raise UsageError("no photo is left to ask about; every kept photo is in an earlier round, or none is kept yet")
+    frame = _frame(kept, gold, rounds)
     proposed = proposals(recipe, workspace)
     rules = recipe.annotate
     drawn = sample(
@@ -72,10 +67,8 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
         rng=rng,
     )
     dealt = assign(list(drawn), workers, votes_per_photo=rules.votes_per_photo, rng=rng)
-    may_show = {
-        photo for photo in drawn if photo in proposed and fold_of(recipe.seed, frame[photo]["fold_unit"]) == "select"
-    }
-    shown = blind_or_shown(dealt, may_show=may_show, rng=rng)
+    in_select = {photo for photo in drawn if fold_of(recipe.seed, frame[photo]["fold_unit"]) == "select"}
+    shown = blind_or_shown(dealt, may_show=in_select & set(proposed), rng=rng)
     planned = Round(
         round_id=check_round_id(round_id),
         key=digest_of(str(workspace.home), recipe.name, round_id, now.isoformat(), *sorted(drawn), *workers)[:16],
@@ -92,6 +85,18 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
     )
     record_event(journal, round_id, "planned", planned.content(), now=now)
     return _summary(planned, already=False)
+
+
+def _frame(
+    kept: Mapping[str, dict[str, Any]], gold: Mapping[str, str], rounds: Mapping[str, Round]
+) -> dict[str, dict[str, Any]]:
+    """Return the kept photos that this round can draw: neither gold nor on the frame of an earlier round."""
+    earlier = (item for item in rounds.values() if item.role != "adjudication")
+    asked = {photo for item in earlier for photo in (*item.photos, *item.left_out)}
+    frame = {photo: row for photo, row in kept.items() if photo not in asked and photo not in gold}
+    if not frame:
+        raise UsageError("no photo is left to ask about; every kept photo is in an earlier round, or none is kept yet")
+    return frame
 
 
 def kept_photos(workspace: Workspace) -> dict[str, dict[str, Any]]:

@@ -71,6 +71,9 @@ class Studio(Protocol):
     def create_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
         """Make tasks (each with `data`, and `predictions` where a proposal is shown) and return their ids in order."""
 
+    def change_task(self, task_id: int, data: Mapping[str, Any]) -> None:
+        """Replace the data of a task; answers to it stay."""
+
     def annotate(
         self, task_id: int, result: Sequence[Mapping[str, Any]], *, seconds: float, skipped: bool = False
     ) -> int:

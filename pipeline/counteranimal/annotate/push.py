@@ -50,6 +50,7 @@ def push(  # noqa: PLR0913 - what to send, where, and how photos are addressed
     round_id: str,
     link: Callable[[str], str],
     now: datetime,
+    relink: bool = False,
 ) -> dict[str, Any]:
     """Make what is missing of a planned round on the server.
 
@@ -57,11 +58,13 @@ def push(  # noqa: PLR0913 - what to send, where, and how photos are addressed
     ----------
     link : callable
         Photo id -> the address from which annotators' browsers load the photo.
+    relink : bool
+        Give unanswered tasks made earlier a fresh address too: links expire, and a photo server may move.
 
     Returns
     -------
     dict
-        round, projects and tasks made now, tasks found on the server without a record, tasks recorded before, tasks left out
+        round, projects and tasks made and relinked now, tasks found on the server without a record, tasks recorded before, tasks left out
         because their photo was withdrawn or is no longer kept, and pages (worker -> address of the labelling page).
 
     Raises
@@ -77,11 +80,12 @@ def push(  # noqa: PLR0913 - what to send, where, and how photos are addressed
         state = "closed" if planned.closed else "made of recorded answers"
         raise UsageError(f"round {round_id} is {state}; plan a new round to ask people")
     material = _material(recipe, workspace, planned.page, link)
-    counts = {"projects": 0, "tasks": 0, "found": 0, "known": 0, "left_out": 0}
+    counts = {"projects": 0, "tasks": 0, "found": 0, "known": 0, "left_out": 0, "relinked": 0}
     pages: dict[str, str] = {}
     for worker in planned.workers:
         project_id, made = _ensure_project(journal, studio, planned, worker=worker, now=now)
         counts["projects"] += made
+        counts["relinked"] += _renew_links(studio, material, project_id) if relink and not made else 0
         for name, number in _ensure_tasks(journal, studio, planned, material, (worker, project_id, now)).items():
             counts[name] += number
         pages[worker] = f"{studio.url}/projects/{project_id}/data?labeling=1"
@@ -165,6 +169,18 @@ def _ensure_tasks(
         record(list(zip(shard, made, strict=True)))
         counts["tasks"] += len(made)
     return counts
+
+
+def _renew_links(studio: Studio, material: _Material, project_id: int) -> int:
+    """Give every task that nobody has answered, and whose photo is still kept, a fresh address."""
+    stale = [
+        task
+        for task in studio.tasks(project_id)
+        if task.data.get("photo_id") in material.kept and not any(not item.draft for item in task.annotations)
+    ]
+    for task in track(stale, "fresh links"):
+        studio.change_task(task.task_id, {**task.data, "image": material.link(str(task.data["photo_id"]))})
+    return len(stale)
 
 
 def _row(round_id: str, item: Assignment, task_id: int, where: tuple[str, int, datetime]) -> dict[str, Any]:

@@ -150,9 +150,9 @@ def running(data_dir: Path) -> StudioServer | None:
     record = data_dir / "server.json"
     try:
         values = json.loads(record.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        found = StudioServer(**{**values, "data_dir": data_dir})
+    except (FileNotFoundError, ValueError, TypeError):
         return None
-    found = StudioServer(**{**values, "data_dir": data_dir})
     return found if _birth(found.pid) == found.started else None
 
 

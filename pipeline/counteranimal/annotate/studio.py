@@ -125,6 +125,10 @@ class LabelStudioServer:
         )
         return [int(task_id) for task_id in answer.task_ids or []]
 
+    def change_task(self, task_id: int, data: Mapping[str, Any]) -> None:
+        """Replace the data of a task; answers to it stay."""
+        self._ask(f"change task {task_id}", lambda: self._client.tasks.update(id=str(task_id), data=dict(data)))
+
     def annotate(
         self, task_id: int, result: Sequence[Mapping[str, Any]], *, seconds: float, skipped: bool = False
     ) -> int:
