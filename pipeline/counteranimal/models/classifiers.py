@@ -20,7 +20,14 @@ from counteranimal.models.preprocessing import Frame
 from counteranimal.models.protocol import ModelIdentity
 from counteranimal.models.runtime import Runner, device_for
 
-__all__ = ["TimmClassifier", "TorchvisionClassifier", "frame_of_timm", "load_timm", "load_torchvision"]
+__all__ = [
+    "SurroundClassifier",
+    "TimmClassifier",
+    "TorchvisionClassifier",
+    "frame_of_timm",
+    "load_timm",
+    "load_torchvision",
+]
 
 
 class _WithFrame:
@@ -54,6 +61,37 @@ class TimmClassifier(_WithFrame):
     def head_logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits, shape (n, 1000), float32."""
         return self._runner.call(self._runner.module.get_classifier(), features)
+
+    def surround(self) -> SurroundClassifier:
+        """Return the same network reading only the border of what it is shown; it shares this one's weights."""
+        return SurroundClassifier(self.identity, self.preprocessing, self._runner)
+
+
+class SurroundClassifier(TimmClassifier):
+    """A convolutional classifier whose features are pooled over the outer ring of its last feature map.
+
+    An animal photo's classes are the animal's wherever the whole map is pooled; its outermost cells see what is around it.
+    """
+
+    ring = 1
+
+    def features(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return features pooled over the border cells, shape (n, d), float32.
+
+        Raises
+        ------
+        UsageError
+            If the network has no two-dimensional feature map.
+        """
+        return self._runner.images(self._border, crops)
+
+    def _border(self, batch: Any) -> Any:
+        cells = self._runner.module.forward_features(batch)
+        if cells.ndim != 4 or min(cells.shape[2:]) <= 2 * self.ring:
+            raise UsageError(f"model {self.identity.spec} has no feature map with a border; score with another model")
+        inner = cells[:, :, self.ring : -self.ring, self.ring : -self.ring]
+        total = cells.sum(dim=(2, 3)) - inner.sum(dim=(2, 3))
+        return total / (cells.shape[2] * cells.shape[3] - inner.shape[2] * inner.shape[3])
 
 
 class TorchvisionClassifier(_WithFrame):
