@@ -1,0 +1,1 @@
+"""The ordered steps and their compositions, which verbs and flows both call."""
