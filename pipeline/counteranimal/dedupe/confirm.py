@@ -149,5 +149,5 @@ def _why(difference: Difference, kind: Kind) -> str:
     image = "mirror image, " if kind == "mirror" else ""
     return (
         f"{image}{RULE}: hashes agree, pixels leave it open (whole {difference.whole:.2f}, part {difference.part:.2f}, "
-        f"detail {difference.detail:.2f} of strength {difference.strength:.1f})"
+        f"detail {difference.detail:.2f} of strength {difference.strength:.1f}, agreement {difference.agreement:.2f})"
     )

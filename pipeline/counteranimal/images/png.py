@@ -25,7 +25,8 @@ __all__ = ["PNG_SIGNATURE", "read_png"]
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BEFORE_PALETTE = (b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB")
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
-_STEP = 1 << 16
+# Input is fed in small pieces: zlib hands back what it did not consume, and copying a whole file's rest each time is quadratic.
+_STEP, _UNPACKED = 1 << 16, 1 << 20
 
 
 def read_png(data: bytes) -> Container:
@@ -87,21 +88,24 @@ def _pixels(stream: bytes, width: int, height: int) -> bytes:
     # At most 8 bytes a pixel and a filter byte a row; an interlaced picture has fewer than two such rows for each of its own.
     left = 2 * height * (8 * min(width, 1 << 20) + 2)
     decompressor = zlib.decompressobj()
+    behind = len(stream)
     try:
-        feed = stream
-        while not decompressor.eof and feed:
-            left -= len(decompressor.decompress(feed, _STEP))
-            feed = decompressor.unconsumed_tail
-            if left < 0:
-                raise Rejected(Reason.BOMB, "the PNG unpacks to far more than its header announces")
-        # Output may be left when the last input is consumed exactly at the step's limit.
-        while not decompressor.eof and (more := decompressor.decompress(b"", _STEP)):
-            left -= len(more)
+        for start in range(0, len(stream), _STEP):
+            piece = stream[start : start + _STEP]
+            # An empty tail is no end: output may wait where the last input was consumed exactly at the limit.
+            while not decompressor.eof and (unpacked := len(decompressor.decompress(piece, _UNPACKED))) + len(piece):
+                left -= unpacked
+                piece = decompressor.unconsumed_tail
+                if left < 0:
+                    raise Rejected(Reason.BOMB, "the PNG unpacks to far more than its header announces")
+            if decompressor.eof:
+                behind = start + min(_STEP, len(stream) - start) - len(decompressor.unused_data)
+                break
     except zlib.error as error:
         raise broken("the PNG's pixels cannot be unpacked") from error
     if not decompressor.eof:
         raise truncated("PNG")
-    return stream[: len(stream) - len(decompressor.unused_data)]
+    return stream[:behind]
 
 
 def _assemble(kept: dict[bytes, bytes], pixels: bytes) -> tuple[bytes, bytes]:

@@ -1,0 +1,187 @@
+"""Deduplication over a workspace: what is dropped, why, and that it can be repeated."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageEnhance, ImageOps
+
+from counteranimal.dedupe.run import cluster, fingerprint
+from counteranimal.errors import IntegrityError
+from counteranimal.images import decode
+from counteranimal.recipe import Recipe, load_recipe
+from counteranimal.settings import Settings
+from counteranimal.workspace import Blob, Workspace
+
+SETTINGS = Settings(workers=1)
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory) -> Recipe:
+    """A recipe of one class with the default limits."""
+    path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
+    path.write_text(
+        'name = "made"\n[[classes]]\nid = "fox"\nname = "fox"\nimagenet = [277]\nlabels = ["fox"]\n'
+        '[[sources]]\nname = "made"\nkind = "folder"\n',
+        encoding="utf-8",
+    )
+    return load_recipe(path)
+
+
+@pytest.fixture
+def deduplicate(recipe, workspace, fill):
+    """Return a function (files, candidates' fields) -> photo ids, counts, rows of clusters by photo, after both steps."""
+
+    def deduplicated(files: list[bytes], fields: list[dict] | None = None):
+        ids = fill(files, fields)
+        return ids, *run_both(recipe, workspace)
+
+    return deduplicated
+
+
+def run_both(recipe: Recipe, workspace: Workspace) -> tuple[dict[str, int], dict[str, dict]]:
+    """Run both steps and return the counts and the rows of clusters by photo."""
+    fingerprint(workspace, settings=SETTINGS)
+    counts = cluster(recipe, workspace)
+    return counts, {row["photo_id"]: row for row in workspace.table("clusters").to_pylist()}
+
+
+def turned(picture: Image.Image) -> Image.Exif:
+    """Return EXIF that says the picture has to be turned upright."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+@pytest.mark.case("E01")
+@pytest.mark.case("E02")
+def test_planted_copies_are_found_and_name_their_partner(deduplicate, workspace, scene, with_animal, encode):
+    """Exact, small, grey, brighter, poor, turned and mirrored copies are dropped for the largest; other photos stay."""
+    original = with_animal(scene(1, (480, 360)), 1)
+    half = original.resize((240, 180))
+    copies = {
+        "exact": encode(original, "PNG", compress_level=1),
+        "half": encode(half),
+        "grey": encode(half.convert("L")),
+        "bright": encode(ImageEnhance.Brightness(half).enhance(1.3)),
+        "poor": encode(half, quality=40),
+        "turned": encode(half.transpose(Image.Transpose.ROTATE_90), exif=turned(half)),
+        "mirror": encode(ImageOps.mirror(half)),
+    }
+    others = [encode(with_animal(scene(seed), seed)) for seed in range(2, 8)]
+    ids, counts, rows = deduplicate([encode(original, "PNG"), *copies.values(), *others, others[0]])
+    kept = max(ids[0], ids[1], key=lambda name: (len(workspace.blobs.read(name)), name))
+    assert counts == {
+        "photos": 14, "kept": 7, "exact": 1, "near": 5, "mirror": 1, "burst": 0, "unsure": 0, "class_conflicts": 0,
+    }  # fmt: skip
+    assert {rows[name]["cluster"] for name in ids[:8]} == {kept}
+    assert all(rows[name]["partner"] in ids[:8] and rows[name]["rule"] for name in ids[:8] if name != kept)
+    assert rows[ids[7]]["reason"] == "mirror"
+    assert {rows[name]["reason"] for name in ids[8:]} == {"unique"}
+
+
+def test_different_animals_on_one_scene_all_stay(deduplicate, scene, with_animal, encode):
+    """Composites that share their background are never dropped for each other."""
+    files = [encode(with_animal(scene(place), animal)) for place in range(2) for animal in range(10)]
+    fields = [
+        {"kind": "composite", "observer_id": str(index % 10), "observed_at": "2026-05-01T10:00:00Z"}
+        for index in range(20)
+    ]
+    _, counts, _ = deduplicate(files, fields)
+    assert counts["kept"] == counts["photos"] == 20
+
+
+def test_bursts_follow_the_sources_times_and_composites_have_none(deduplicate, scene, encode, now):
+    """Two photos by one person in one minute are a burst, a bare date is no minute, a composite's observer is no person."""
+    fields = [
+        {"observer_id": "7", "observed_at": now.isoformat()},
+        {"observer_id": "7", "observed_at": (now + timedelta(seconds=40)).isoformat()},
+        {"observer_id": "8", "observed_at": "2026-05-01"},
+        {"observer_id": "8", "observed_at": "2026-05-01"},
+        {"observer_id": "9", "observation_id": "3", "kind": "composite", "observed_at": now.isoformat()},
+        {"observer_id": "9", "observation_id": "3", "kind": "composite", "observed_at": now.isoformat()},
+    ]
+    ids, counts, rows = deduplicate([encode(scene(seed)) for seed in range(6)], fields)
+    assert counts["burst"] == 1
+    assert {rows[name]["reason"] for name in ids[:2]} == {"kept", "burst"}
+    assert {rows[name]["reason"] for name in ids[2:]} == {"unique"}
+
+
+def test_copies_under_two_classes_are_put_before_people(deduplicate, workspace, scene, with_animal, encode):
+    """A photo and its copy with another class become one, and the conflict is asked about."""
+    picture = with_animal(scene(1), 1)
+    _, counts, _ = deduplicate(
+        [encode(picture), encode(picture, quality=60)], [{"class_id": "fox"}, {"class_id": "hen"}]
+    )
+    assert (counts["near"], counts["class_conflicts"]) == (1, 1)
+    assert "class_conflict" in workspace.table("unsure_pairs").to_pylist()[0]["why"]
+
+
+@pytest.mark.case("E04")
+def test_order_and_number_of_workers_change_nothing(recipe, workspace, fill, scene, encode):
+    """A second run computes nothing and writes the same tables; so does another workspace, filled backwards, with two workers."""
+    files = [encode(scene(seed, (200, 150))) for seed in range(130)] + [encode(scene(3, (200, 150)), quality=50)]
+    fill(files)
+    assert fingerprint(workspace, settings=SETTINGS) == {"photos": 131, "new": 131}
+    cluster(recipe, workspace)
+    first = {name: workspace.table_path(name).read_bytes() for name in ("fingerprints", "clusters", "unsure_pairs")}
+    assert fingerprint(workspace, settings=SETTINGS)["new"] == 0
+    other = Workspace(workspace.home.with_name("other"))
+    random.Random(1).shuffle(files)
+    other.blobs.put_many([Blob(data) for data in files])
+    for name in ("photos", "candidates"):
+        other.write_table(name, workspace.table(name))
+    fingerprint(other, settings=Settings(workers=2))
+    cluster(recipe, other)
+    assert {name: other.table_path(name).read_bytes() for name in first} == first
+
+
+def test_a_damaged_photo_is_named(workspace, fill, scene, encode):
+    """A stored photo that has changed stops the step with its name."""
+    ids = fill([encode(scene(1))])
+    path: Path = workspace.blobs.path(ids[0])
+    path.chmod(0o644)
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    with pytest.raises(IntegrityError, match=ids[0]):
+        fingerprint(workspace, settings=SETTINGS)
+
+
+@pytest.mark.case("E03")
+@pytest.mark.shared
+def test_real_photos_are_never_merged_and_the_shrimp_is_one(deduplicate, shared_data):
+    """Of 286 files, two are one by bytes; the other 285 photos all stay."""
+    paths = sorted(path for name in ("pets", "wikimedia") for path in (shared_data / "photos" / name).iterdir())
+    ids, counts, _ = deduplicate([path.read_bytes() for path in paths])
+    shrimps = {
+        photo_id for path, photo_id in zip(paths, ids, strict=True) if path.stem in {"shrimp", "Heterocarpus_ensifer"}
+    }
+    assert len(shrimps) == 1
+    assert (len(paths), counts["photos"], counts["kept"]) == (286, 285, 285)
+
+
+@pytest.mark.case("E02")
+@pytest.mark.shared
+def test_copies_of_real_photos_are_all_found(deduplicate, shared_data, encode):
+    """Quality 40, half size, grey, brighter and EXIF-turned copies of real photos all join their original."""
+    paths = sorted((shared_data / "photos" / "pets").iterdir())[::12]
+    groups = []
+    for path in paths:
+        picture = decode(path.read_bytes())
+        half = picture.resize((picture.width // 2, picture.height // 2))
+        groups.append(
+            [
+                path.read_bytes(),
+                encode(picture, quality=40),
+                encode(half),
+                encode(picture.convert("L"), quality=80),
+                encode(ImageEnhance.Brightness(picture).enhance(1.3), quality=80),
+                encode(picture.transpose(Image.Transpose.ROTATE_90), quality=80, exif=turned(picture)),
+            ]
+        )
+    ids, counts, rows = deduplicate([data for group in groups for data in group])
+    assert counts["kept"] == len(paths)
+    for start in range(0, len(ids), 6):
+        assert len({rows[name]["cluster"] for name in ids[start : start + 6]}) == 1
