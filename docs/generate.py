@@ -30,10 +30,18 @@ def command_line() -> str:
 
 def table_schemas() -> str:
     """Return every table with its key and columns."""
-    lines = ["# Tables", "", "Every stage meets the next in one of these (`counteranimal.tables`). Keys are in bold.", ""]
+    lines = [
+        "# Tables",
+        "",
+        "Every stage meets the next in one of these (`counteranimal.tables`). Keys are in bold.",
+        "",
+    ]
     for name, schema in tables.SCHEMAS.items():
         lines += [f"## {name}", "", "| column | type |", "|---|---|"]
-        lines += [f"| {f'**{item.name}**' if item.name in tables.KEYS[name] else item.name} | `{item.type}` |" for item in schema]
+        lines += [
+            f"| {f'**{item.name}**' if item.name in tables.KEYS[name] else item.name} | `{item.type}` |"
+            for item in schema
+        ]
         lines.append("")
     lines += ["## Reason codes", "", "A row that is turned away, put off or merged carries one of:", ""]
     lines += [f"`{reason}`" for reason in Reason]

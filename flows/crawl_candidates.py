@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from counteranimal.steps.curation import crawl, dedupe
-
-from flows.step_task import Reference, as_task
 from prefect import flow
+
+from counteranimal.steps.curation import crawl, dedupe
+from flows.step_task import Reference, as_task
 
 __all__ = ["crawl_candidates"]
 

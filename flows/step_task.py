@@ -6,18 +6,20 @@ cached or pickled by it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
 from counteranimal.recipe import load_recipe
 from counteranimal.settings import load_settings
 from counteranimal.steps.run import Outcome, Run
 from counteranimal.workspace import Workspace
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 
 __all__ = ["Reference", "as_task"]
 
@@ -40,13 +42,15 @@ class Reference:
         )
 
 
-def as_task(step: Callable[..., Outcome]) -> Callable[..., dict[str, Any]]:
-    """Return a Prefect task that opens the run, does the step and logs its one sentence."""
+def as_task(step: Callable[..., Outcome], *, say: bool = False) -> Callable[..., dict[str, Any]]:
+    """Return a Prefect task that opens the run, does the step and logs its one sentence (`say`: on standard error too)."""
 
     @task(name=step.__name__, cache_policy=NO_CACHE, persist_result=False)
     def stepped(reference: Reference, **options: object) -> dict[str, Any]:
         outcome = step(reference.open(), **options)
         get_run_logger().info(outcome.sentence())
+        if say:
+            sys.stderr.write(f"{outcome.sentence()}\n")
         return outcome.counts
 
     return stepped

@@ -103,7 +103,11 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
             started.append(
                 subprocess.Popen(
                     [str(PREFECT), "worker", "start", "--pool", "counteranimal", "--name", "test"],
-                    cwd=REPOSITORY, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+                    cwd=REPOSITORY,
+                    env=environment,
+                    stdout=output,
+                    stderr=output,
+                    stdin=subprocess.DEVNULL,
                     start_new_session=True,
                 )  # fmt: skip
             )

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import typer
 
-from counteranimal.cli import curate, evaluator, inspection, rounds
+from counteranimal.cli.curate import recipe
+from counteranimal.cli.curate import register as register_curate
+from counteranimal.cli.evaluator import register as register_evaluator
+from counteranimal.cli.inspection import register as register_inspection
+from counteranimal.cli.rounds import annotate, label_studio
 
 __all__ = ["app", "main"]
 
@@ -20,11 +24,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (inspection, curate, evaluator):
-    module.register(app)
-app.add_typer(rounds.annotate, name="annotate")
-app.add_typer(rounds.label_studio, name="label-studio")
-app.add_typer(curate.recipe, name="recipe")
+for register in (register_inspection, register_curate, register_evaluator):
+    register(app)
+app.add_typer(annotate, name="annotate")
+app.add_typer(label_studio, name="label-studio")
+app.add_typer(recipe, name="recipe")
 
 
 def main() -> None:

@@ -27,7 +27,9 @@ __all__ = ["AsJson", "Home", "RecipeFile", "Verb", "emit", "open_run", "open_wor
 
 Home = Annotated[
     Path | None,
-    typer.Option("--home", help="Workspace folder (default: COUNTERANIMAL_HOME or .counteranimal).", show_default=False),
+    typer.Option(
+        "--home", help="Workspace folder (default: COUNTERANIMAL_HOME or .counteranimal).", show_default=False
+    ),
 ]
 RecipeFile = Annotated[
     Path, typer.Option("--recipe", "-r", envvar="COUNTERANIMAL_RECIPE", help="The recipe (TOML) to work on.")
@@ -56,7 +58,11 @@ def verb(function: Callable[Parameters, None]) -> Callable[Parameters, None]:
             _report(type(error).__name__, str(error), as_json=as_json)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            _report("Interrupted", "stopped; everything done so far is kept, run the same command again to go on", as_json=as_json)
+            _report(
+                "Interrupted",
+                "stopped; everything done so far is kept, run the same command again to go on",
+                as_json=as_json,
+            )
             raise typer.Exit(_STOPPED) from error
         except BrokenPipeError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -56,7 +56,9 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
 
 @verb
 def why(
-    photo: Annotated[str, typer.Argument(help="A photo id (or its first characters) or a candidate id source:native_id.")],
+    photo: Annotated[
+        str, typer.Argument(help="A photo id (or its first characters) or a candidate id source:native_id.")
+    ],
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:

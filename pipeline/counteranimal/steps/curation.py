@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from counteranimal.conservation import Conservation, account
 from counteranimal.crawl import run as crawl_run
 from counteranimal.crawl.snapshot import candidates_table, fetches_table
+from counteranimal.crawl.sources.protocol import plugin_of
 from counteranimal.dedupe import run as dedupe_run
+from counteranimal.recipe import Recipe
 from counteranimal.score import propose as score_propose
 from counteranimal.score import run as score_run
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.workspace import Workspace
 
-__all__ = ["conservation", "crawl", "dedupe", "propose", "score", "snapshot"]
+__all__ = ["check_sources", "conservation", "crawl", "dedupe", "propose", "score", "snapshot"]
 
 
 def snapshot(run: Run) -> Conservation:
@@ -33,8 +35,8 @@ def snapshot(run: Run) -> Conservation:
 def conservation(workspace: Workspace) -> Conservation:
     """Return the conservation count over the workspace's tables as they stand."""
     withdrawn = {row["photo_id"] for row in workspace.journal.rows("withdrawals") if row["photo_id"]}
-    names = ("candidates", "fetches", "photos", "clusters")
-    return account(*(workspace.table_or_empty(name) for name in names), withdrawn)
+    read = workspace.table_or_empty
+    return account(read("candidates"), read("fetches"), read("photos"), read("clusters"), withdrawn)
 
 
 @step
@@ -80,3 +82,9 @@ def propose(run: Run) -> Outcome:
     """Write the preview: what the machine alone would split; it plans rounds and decides nothing."""
     counts = score_propose.preview(run.recipe, run.workspace, settings=run.settings)
     return Outcome("propose", counts, "a preview by machine backgrounds, which decide nothing")
+
+
+def check_sources(recipe: Recipe) -> None:
+    """Raise RecipeError if a source of the recipe is of no installed kind."""
+    for spec in recipe.sources:
+        plugin_of(spec)

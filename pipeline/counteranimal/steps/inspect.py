@@ -23,7 +23,18 @@ from counteranimal.workspace import Workspace
 __all__ = ["doctor", "status", "why"]
 
 # In the order in which a photo meets them.
-_LIFE = ("photos", "fingerprints", "clusters", "scores", "preview", "votes", "verdicts", "pool", "splits", "predictions")
+_LIFE = (
+    "photos",
+    "fingerprints",
+    "clusters",
+    "scores",
+    "preview",
+    "votes",
+    "verdicts",
+    "pool",
+    "splits",
+    "predictions",
+)
 _SHORTEST_PREFIX = 6
 
 
@@ -106,7 +117,9 @@ def doctor(settings: Settings) -> list[tuple[str, bool, str]]:
         _label_studio(settings),
     ]
     chromium = shutil.which("chromium")
-    checks.append(("chromium", chromium is not None, chromium or "only the browser tests need it; apt-get install chromium"))
+    checks.append(
+        ("chromium", chromium is not None, chromium or "only the browser tests need it; apt-get install chromium")
+    )
     contact = bool(settings.contact)
     checks.append(("contact", contact, settings.contact or "set COUNTERANIMAL_CONTACT before crawling the real world"))
     return checks
@@ -118,7 +131,11 @@ def _disk(settings: Settings) -> tuple[str, bool, str]:
         folder = folder.parent
     free_mb = shutil.disk_usage(folder).free // 1_000_000
     enough = free_mb >= settings.free_space_floor_mb
-    return ("disk", enough, f"{free_mb} MB free" + ("" if enough else f"; free up to {settings.free_space_floor_mb} MB"))
+    return (
+        "disk",
+        enough,
+        f"{free_mb} MB free" + ("" if enough else f"; free up to {settings.free_space_floor_mb} MB"),
+    )
 
 
 def _installed(package: str, otherwise: str) -> tuple[str, bool, str]:

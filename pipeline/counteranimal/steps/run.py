@@ -59,7 +59,7 @@ def step(
     """Make a function a step: it holds the workspace's lock, wants free space, and is written to the run log."""
 
     @functools.wraps(function)
-    def held(run: Run, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Outcome:
+    def held(run: Run, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Outcome:
         run.workspace.require_free_space(run.settings.free_space_floor_mb)
         with run.workspace.lock():
             started = datetime.now(UTC)

@@ -19,7 +19,7 @@ from counteranimal.crawl.politeness import Clock
 from counteranimal.errors import RecipeError
 from counteranimal.recipe import Recipe, SourceSpec
 
-__all__ = ["GROUP", "LocalSource", "Opening", "Page", "Source", "open_source", "read_options"]
+__all__ = ["GROUP", "LocalSource", "Opening", "Page", "Source", "open_source", "plugin_of", "read_options"]
 
 GROUP = "counteranimal.sources"
 
@@ -71,6 +71,14 @@ class LocalSource(Protocol):
         ...
 
 
+def plugin_of(spec: SourceSpec) -> Callable[[Opening], Source]:
+    """Return what opens sources of a kind; raises RecipeError naming the kinds that are installed."""
+    known = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if spec.kind not in known:
+        raise RecipeError(f"source {spec.name!r} has unknown kind {spec.kind!r}; known are {', '.join(sorted(known))}")
+    return cast("Callable[[Opening], Source]", known[spec.kind].load())
+
+
 def open_source(opening: Opening) -> Source:
     """Return the source that a recipe names.
 
@@ -79,12 +87,7 @@ def open_source(opening: Opening) -> Source:
     RecipeError
         If no installed plug-in has that kind, or its options are wrong.
     """
-    spec = opening.spec
-    known = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if spec.kind not in known:
-        raise RecipeError(f"source {spec.name!r} has unknown kind {spec.kind!r}; known are {', '.join(sorted(known))}")
-    plugin = cast("Callable[[Opening], Source]", known[spec.kind].load())
-    return plugin(opening)
+    return plugin_of(opening.spec)(opening)
 
 
 def read_options(model: type[Options], spec: SourceSpec) -> Options:

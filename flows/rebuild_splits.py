@@ -1,0 +1,19 @@
+"""Rebuild: everything that follows from the journal, on demand. Without Prefect: `counteranimal rebuild`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+
+from counteranimal.steps.splitting import REBUILD
+from flows.step_task import Reference, as_task
+
+__all__ = ["rebuild_splits"]
+
+
+@flow(name="rebuild-splits", persist_result=False)
+def rebuild_splits(recipe: str, home: str = "") -> dict[str, Any]:
+    """Run the rebuilding steps in order; returns each step's counts."""
+    reference = Reference(recipe, home)
+    return {step.__name__: as_task(step)(reference) for step in REBUILD}

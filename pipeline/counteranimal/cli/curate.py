@@ -1,0 +1,182 @@
+"""Verbs of a curator: from `demo` and `crawl` to `freeze` and `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from counteranimal.cli.common import AsJson, Home, RecipeFile, emit, open_run, verb
+from counteranimal.errors import UsageError
+from counteranimal.freeze.sign import keygen as make_keys
+from counteranimal.recipe import load_recipe
+from counteranimal.settings import load_settings
+from counteranimal.steps import curation, publishing, rounds, splitting
+from counteranimal.steps import demo as demo_steps
+from counteranimal.steps.run import Outcome
+
+__all__ = ["recipe", "register"]
+
+recipe = typer.Typer(help="Check a recipe.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module to the command line."""
+    app.command(epilog="Example: counteranimal demo --folder demo")(demo)
+    app.command(epilog="Example: counteranimal crawl -r recipe.toml --limit 500")(crawl)
+    app.command(epilog="Example: counteranimal dedupe -r recipe.toml")(dedupe)
+    app.command(epilog="Example: counteranimal score -r recipe.toml")(score)
+    app.command(epilog="Example: counteranimal propose -r recipe.toml")(propose)
+    app.command(epilog="Example: counteranimal rebuild -r recipe.toml --json")(rebuild)
+    app.command(epilog="Example: counteranimal keygen keys/")(keygen)
+    app.command(epilog="Example: counteranimal freeze 1.0.0 -r recipe.toml --key keys/release-key.pem")(freeze)
+    app.command(epilog="Example: counteranimal report -r recipe.toml --release 1.0.0")(report)
+    app.command(name="serve-photos", epilog="Example: counteranimal serve-photos -r recipe.toml")(serve_photos)
+
+
+def _tell(outcome: Outcome, *, as_json: bool) -> None:
+    emit({"step": outcome.step, **outcome.counts, "note": outcome.note}, as_json=as_json, sentence=outcome.sentence())
+
+
+@verb
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", help="Where the demo lives; a second run resumes.")] = Path(
+        "demo"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="A tiny sample, for a look or a test.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Crawl a few photos of the real iNaturalist instead.")] = False,
+    port: Annotated[
+        int, typer.Option("--port", help="Loopback port of the sample upstream.")
+    ] = demo_steps.DEFAULT_PORT,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole main job on real photos, without Prefect: from candidates to an evaluated, frozen release."""
+    place, settings = demo_steps.Place(folder.resolve()), load_settings()
+    if live:
+        typer.echo(demo_steps.prepare_live(place).sentence(), err=True)
+    else:
+        typer.echo(demo_steps.prepare(place, settings, quick=quick, port=port).sentence(), err=True)
+    outcomes: list[Outcome] = []
+    for each in demo_steps.LIVE if live else demo_steps.DEMO:
+        outcomes.append(each(place.open(settings)))
+        if outcomes[-1].step != "report":
+            typer.echo(outcomes[-1].sentence(), err=True)
+    last = outcomes[-1].counts
+    content = {each.step: each.counts for each in outcomes}
+    release = content.get("freeze", {}).get("version")
+    lines = [str(last["summary"]), "", f"report:  {last['page']}"]
+    if release:
+        lines.append(f"release: {place.home / 'releases' / str(release)}")
+    emit(content, as_json=as_json, sentence="\n".join(lines))
+
+
+@recipe.command(name="check", epilog="Example: counteranimal recipe check data_manifest/recipes/demo.toml")
+@verb
+def recipe_check(
+    file: Annotated[Path, typer.Argument(help="The recipe (TOML).")],
+    as_json: AsJson = False,
+) -> None:
+    """Check a recipe: every problem at once, with its place."""
+    checked = load_recipe(file)
+    curation.check_sources(checked)
+    unpinned = sum(taxon.id is None for item in checked.classes for taxon in item.taxa)
+    emit(
+        {
+            "name": checked.name,
+            "classes": len(checked.classes),
+            "sources": len(checked.sources),
+            "unpinned_taxa": unpinned,
+        },
+        as_json=as_json,
+        sentence=f"recipe {checked.name} is sound: {len(checked.classes)} classes, {len(checked.sources)} sources, "
+        f"{len(checked.splits)} splits"
+        + (f"; {unpinned} taxa have no id yet and are asked for by name" if unpinned else ""),
+    )
+
+
+@verb
+def crawl(
+    recipe_file: RecipeFile,
+    home: Home = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Fetch at most this many photos.")] = None,
+    retry: Annotated[
+        list[str] | None, typer.Option("--retry", help="Try again what ended so: failed, deferred or rejected.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the recipe's sources for candidates and fetch what is pending, politely and resumably."""
+    allowed = {"failed", "deferred", "rejected"}
+    if unknown := sorted(set(retry or ()) - allowed):
+        raise UsageError(f"--retry {unknown[0]!r} is no state; use one of {', '.join(sorted(allowed))}")
+    _tell(curation.crawl(open_run(recipe_file, home), limit=limit, retry=tuple(retry or ())), as_json=as_json)
+
+
+@verb
+def dedupe(recipe_file: RecipeFile, home: Home = None, as_json: AsJson = False) -> None:
+    """Fingerprint new photos and keep one of each cluster of copies."""
+    _tell(curation.dedupe(open_run(recipe_file, home)), as_json=as_json)
+
+
+@verb
+def score(recipe_file: RecipeFile, home: Home = None, as_json: AsJson = False) -> None:
+    """Score backgrounds and quality of the kept photos."""
+    _tell(curation.score(open_run(recipe_file, home)), as_json=as_json)
+
+
+@verb
+def propose(recipe_file: RecipeFile, home: Home = None, as_json: AsJson = False) -> None:
+    """Preview what the machine alone would split; it plans rounds and decides nothing."""
+    _tell(curation.propose(open_run(recipe_file, home)), as_json=as_json)
+
+
+@verb
+def rebuild(recipe_file: RecipeFile, home: Home = None, as_json: AsJson = False) -> None:
+    """Recompute everything that follows from the journal, from duplicates to splits."""
+    outcomes = splitting.rebuild(open_run(recipe_file, home))
+    emit(
+        {each.step: each.counts for each in outcomes},
+        as_json=as_json,
+        sentence="\n".join(each.sentence() for each in outcomes),
+    )
+
+
+@verb
+def keygen(
+    folder: Annotated[Path, typer.Argument(help="Where the two key files go.")], as_json: AsJson = False
+) -> None:
+    """Make an Ed25519 key pair to sign releases with; keep the private one to yourself, publish the other."""
+    private, public = make_keys(folder)
+    emit({"private": private, "public": public}, as_json=as_json)
+
+
+@verb
+def freeze(
+    version: Annotated[str, typer.Argument(help="MAJOR.MINOR.PATCH of the new release.")],
+    recipe_file: RecipeFile,
+    home: Home = None,
+    key: Annotated[Path | None, typer.Option("--key", help="Private key (default: the workspace's own).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Freeze the verified pool into a signed, versioned release; refused, with every reason, while a gate is open."""
+    _tell(publishing.freeze(open_run(recipe_file, home), version=version, private_key=key), as_json=as_json)
+
+
+@verb
+def report(
+    recipe_file: RecipeFile,
+    home: Home = None,
+    release: Annotated[str | None, typer.Option("--release", help="Version to report on.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the page.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the static report: counts, agreement, splits, and each model's accuracies with intervals."""
+    outcome = publishing.report(open_run(recipe_file, home), version=release, out=out)
+    emit(outcome.counts, as_json=as_json, sentence=f"{outcome.counts['summary']}\n\nreport: {outcome.counts['page']}")
+
+
+@verb
+def serve_photos(recipe_file: RecipeFile, home: Home = None) -> None:
+    """Serve the photos of open rounds to annotators' browsers until Ctrl-C: signed links, copies without metadata."""
+    server = rounds.photo_server(open_run(recipe_file, home))
+    server.serve_forever(started=lambda url: typer.echo(f"serving photos of open rounds at {url}; Ctrl-C stops"))

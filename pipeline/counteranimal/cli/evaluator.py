@@ -1,0 +1,72 @@
+"""Verbs of an evaluator, who needs a frozen release and nothing else: `verify`, `evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from counteranimal.cli.common import AsJson, emit, verb
+from counteranimal.errors import IntegrityError, UsageError
+from counteranimal.release.read import open_release
+from counteranimal.release.verify import verify as verify_release
+from counteranimal.settings import load_settings
+from counteranimal.steps.publishing import evaluate_release, headline
+
+__all__ = ["register"]
+
+ReleaseFolder = Annotated[Path, typer.Argument(help="The release's folder, such as releases/1.0.0.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module to the command line."""
+    app.command(epilog="Example: counteranimal verify releases/1.0.0 --key release-key.pub.pem --photos photos/")(
+        verify
+    )
+    app.command(
+        epilog="Example: counteranimal evaluate releases/1.0.0 --photos photos/ --model efficientnet-lite2 -o results/"
+    )(evaluate)
+
+
+@verb
+def verify(
+    release: ReleaseFolder,
+    key: Annotated[Path | None, typer.Option("--key", help="Public key that must have signed it.")] = None,
+    photos: Annotated[
+        Path | None, typer.Option("--photos", help="Also hold this folder's photos to their digests.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify a release byte by byte and row by row; offline, every problem named, exit code 3 if there is one."""
+    found = verify_release(release, public_key=key, photos=photos)
+    if as_json:
+        emit(found.record(), as_json=True)
+    else:
+        for problem in found.problems:
+            typer.echo(f"problem: {problem}", err=True)
+        for note in found.notes:
+            typer.echo(f"note: {note}")
+    if not found.ok:
+        raise IntegrityError(
+            f"{release} does not verify: {len(found.problems)} problem(s), the first: {found.problems[0]}"
+        )
+    if not as_json:
+        counted = ", ".join(f"{name} {number}" for name, number in found.counts.items())
+        typer.echo(f"{found.name} {found.version} verifies ({counted}; signature {found.signature})")
+
+
+@verb
+def evaluate(
+    release: ReleaseFolder,
+    photos: Annotated[Path, typer.Option("--photos", help="Folder with the release's photos.")],
+    model: Annotated[list[str] | None, typer.Option("--model", help="A model's spec; repeat for each.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate models on a frozen release: accuracy on common and counter, the drop, an interval beside every figure."""
+    if not model:
+        raise UsageError("no model is named; pass --model, for example --model efficientnet-lite2")
+    opened = open_release(release)
+    outcome = evaluate_release(opened, model, photos=photos, settings=load_settings(), out=out)
+    emit(outcome.counts, as_json=as_json, sentence=f"{headline(out)}\n{outcome.sentence()}")

@@ -1,0 +1,137 @@
+"""Verbs of a labelling round (`annotate`) and of the local server (`label-studio`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from counteranimal.annotate import server
+from counteranimal.cli.common import AsJson, Home, RecipeFile, emit, open_run, verb
+from counteranimal.errors import UsageError
+from counteranimal.settings import load_settings
+from counteranimal.steps import rounds
+from counteranimal.steps.run import Outcome
+
+__all__ = ["annotate", "label_studio"]
+
+annotate = typer.Typer(help="Plan, push, pull and measure rounds of human verification.", no_args_is_help=True)
+label_studio = typer.Typer(help="Start and stop a Label Studio of our own, on loopback.", no_args_is_help=True)
+
+RoundName = Annotated[str, typer.Option("--round", help="The round's name, such as r1.")]
+
+
+def _tell(outcome: Outcome, *, as_json: bool) -> None:
+    emit({"step": outcome.step, **outcome.counts}, as_json=as_json)
+
+
+@annotate.command(epilog="Example: counteranimal annotate plan --round r1 --worker anna --worker ben -r recipe.toml")
+@verb
+def plan(
+    recipe_file: RecipeFile,
+    round_id: RoundName,
+    worker: Annotated[list[str], typer.Option("--worker", help="An annotator; repeat for each.")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a round's photos and deal them to people, once and for all."""
+    _tell(rounds.plan(open_run(recipe_file, home), round_id=round_id, workers=worker), as_json=as_json)
+
+
+@annotate.command(epilog="Example: counteranimal annotate push --round r1 -r recipe.toml")
+@verb
+def push(
+    recipe_file: RecipeFile,
+    round_id: RoundName,
+    home: Home = None,
+    relink: Annotated[bool, typer.Option("--relink", help="Renew the photo links of unanswered tasks.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the round's projects and tasks in Label Studio, each exactly once, and print each person's page."""
+    _tell(rounds.push(open_run(recipe_file, home), round_id=round_id, relink=relink), as_json=as_json)
+
+
+@annotate.command(epilog="Example: counteranimal annotate pull --round r1 -r recipe.toml")
+@verb
+def pull(
+    recipe_file: RecipeFile,
+    round_id: RoundName,
+    home: Home = None,
+    recorded: Annotated[
+        Path | None, typer.Option("--from", help="Enter the recorded labellings of this CSV file instead.")
+    ] = None,
+    mapping: Annotated[str, typer.Option("--mapping", help="How the file's words read in our vocabulary.")] = "shared",
+    as_json: AsJson = False,
+) -> None:
+    """Bring every answer ever given into the journal; nothing is ever removed from it."""
+    run = open_run(recipe_file, home)
+    if recorded is not None:
+        outcome = rounds.pull_recorded(run, path=recorded, mapping=mapping, round_id=round_id)
+    else:
+        outcome = rounds.pull(run, round_id=round_id)
+    _tell(outcome, as_json=as_json)
+
+
+@annotate.command(epilog="Example: counteranimal annotate status -r recipe.toml")
+@verb
+def status(recipe_file: RecipeFile, home: Home = None, as_json: AsJson = False) -> None:
+    """Say how far each round and each person is."""
+    emit(rounds.round_status(open_run(recipe_file, home)), as_json=as_json)
+
+
+@annotate.command(epilog="Example: counteranimal annotate agreement --round r1 -r recipe.toml --json")
+@verb
+def agreement(
+    recipe_file: RecipeFile,
+    home: Home = None,
+    round_id: Annotated[str | None, typer.Option("--round", help="One round (default: all pooled).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print Krippendorff's alpha and what stands beside it; the background question's alpha is the gate."""
+    emit(rounds.agreement(open_run(recipe_file, home), round_id=round_id), as_json=as_json)
+
+
+@annotate.command(epilog="Example: counteranimal annotate adjudicate --round r1 --adjudicator dora -r recipe.toml")
+@verb
+def adjudicate(
+    recipe_file: RecipeFile,
+    round_id: RoundName,
+    adjudicator: Annotated[str, typer.Option("--adjudicator", help="Who settles disagreements.")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Queue a round's disagreements for one named person."""
+    run = open_run(recipe_file, home)
+    _tell(rounds.adjudicate(run, round_id=round_id, adjudicator=adjudicator), as_json=as_json)
+
+
+@annotate.command(epilog="Example: counteranimal annotate close --round r1 -r recipe.toml")
+@verb
+def close(recipe_file: RecipeFile, round_id: RoundName, home: Home = None, as_json: AsJson = False) -> None:
+    """End a round; late answers are still kept."""
+    _tell(rounds.close(open_run(recipe_file, home), round_id=round_id), as_json=as_json)
+
+
+@label_studio.command(epilog="Example: counteranimal label-studio up --port 8181")
+@verb
+def up(
+    home: Home = None,
+    port: Annotated[int | None, typer.Option("--port", help="Loopback port (default: a free one).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start the pinned server in its own environment, with its own secrets; the first start takes about a minute."""
+    settings = load_settings(home=home)
+    found = server.up(settings, server.data_folder(settings), port=port)
+    password = found.data_dir / "secrets" / "password"
+    emit({"url": found.url, "account": found.account, "password": f"see {password}", "pid": found.pid}, as_json=as_json)
+
+
+@label_studio.command(epilog="Example: counteranimal label-studio down")
+@verb
+def down(home: Home = None, as_json: AsJson = False) -> None:
+    """Stop the server that `up` started, and nothing else."""
+    settings = load_settings(home=home)
+    if not server.down(server.data_folder(settings)):
+        raise UsageError(f"no Label Studio of the workspace {settings.home} runs; `label-studio up` starts one")
+    emit({"stopped": True}, as_json=as_json, sentence="Label Studio is stopped")

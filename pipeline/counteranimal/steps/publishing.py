@@ -1,0 +1,138 @@
+"""The steps from splits to numbers: freeze a release, evaluate models on it, write the report.
+
+Decides which version a freeze makes when none is named and where a workspace keeps releases, keys, photos, evaluations and
+reports. Leaves their content to `freeze`, `evaluate` and `report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from counteranimal import tables
+from counteranimal.errors import UsageError
+from counteranimal.evaluate import run as evaluate_run
+from counteranimal.evaluate.engine import Labels, candidates_1v20
+from counteranimal.freeze import draft as freeze_draft
+from counteranimal.freeze import photos as freeze_photos
+from counteranimal.freeze import sign, write
+from counteranimal.freeze.inputs import Terms
+from counteranimal.models import load_model
+from counteranimal.release.read import Release, open_release
+from counteranimal.report.gather import gather
+from counteranimal.report.page import write_report
+from counteranimal.report.summary import summary_text
+from counteranimal.settings import Settings
+from counteranimal.steps.curation import snapshot
+from counteranimal.steps.rounds import agreement
+from counteranimal.steps.run import Outcome, Run, step
+from counteranimal.steps.splitting import per_class_rule, photo_set
+
+__all__ = ["evaluate", "evaluate_release", "freeze", "headline", "keys", "release_of", "report"]
+
+
+def release_of(run: Run, version: str) -> Path:
+    """Return where the workspace keeps a release."""
+    return run.workspace.home / "releases" / version
+
+
+def keys(run: Run) -> tuple[Path, Path]:
+    """Return the workspace's private and public key, made on first use."""
+    folder = run.workspace.home / "keys"
+    private, public = folder / sign.PRIVATE_KEY, folder / sign.PUBLIC_KEY
+    if not private.exists():
+        sign.keygen(folder)
+    return private, public
+
+
+@step
+def freeze(run: Run, *, version: str, private_key: Path | None = None) -> Outcome:
+    """Freeze the verified pool as a signed release of the workspace, and export its published photos.
+
+    Parameters
+    ----------
+    version : str
+        MAJOR.MINOR.PATCH; a version that exists is refused.
+    private_key : Path, optional
+        PEM file made by `keygen`; without it the workspace's own key signs.
+    """
+    snapshot(run)
+    terms = Terms(
+        version=version,
+        date=run.now.date().isoformat(),
+        agreement=agreement(run),
+        selectors={
+            rule.name: load_model(rule.selector, settings=run.settings).identity.record() for rule in run.recipe.splits
+        },
+        candidates_1v20=_candidates(run),
+    )
+    draft = freeze_draft.draft(run.recipe, run.workspace, terms, workers=run.settings.workers)
+    key = private_key or keys(run)[0]
+    path = write.write_release(draft, run.workspace.folder("releases"), private_key=key)
+    release = open_release(path)
+    exported = freeze_photos.export_photos(release.entries, run.workspace, run.workspace.folder("photos"))
+    counts = {"version": version, "entries": len(release.entries), "digest": release.digest, **exported}
+    return Outcome("freeze", {**counts, "release": str(path)})
+
+
+def _candidates(run: Run) -> dict[str, list[int]]:
+    """Return the 1-vs-20 labels by the first split's selector, over the photos of its two groups."""
+    rule = run.recipe.splits[0]
+    splits = run.workspace.table("splits")
+    grouped = splits.filter(pc.and_(pc.equal(splits["split"], rule.name), pc.not_equal(splits["group"], "other")))
+    store = run.workspace.home / "tables" / "embeddings"
+    return candidates_1v20(rule.selector, photo_set(run, grouped), Labels(), settings=run.settings, store=store)
+
+
+@step
+def evaluate(run: Run, *, version: str, models: Sequence[str] = ()) -> Outcome:
+    """Evaluate the recipe's models (or those named) on one of the workspace's releases."""
+    chosen = tuple(models) or run.recipe.evaluate.models
+    if not chosen:
+        raise UsageError("no model is named; add models to [evaluate] in the recipe or pass --model")
+    release = open_release(release_of(run, version))
+    out = run.workspace.folder("evaluations") / version
+    photos = run.workspace.folder("photos")
+    return evaluate_release(release, chosen, photos=photos, settings=run.settings, out=out)
+
+
+def evaluate_release(
+    release: Release, models: Sequence[str], *, photos: Path, settings: Settings, out: Path
+) -> Outcome:
+    """Evaluate models on a release anywhere; needs no workspace."""
+    results = evaluate_run.evaluate(release, list(models), photos=photos, settings=settings, out=out)
+    counts = {"photos": len(release.entries), "models": len(models), "figures": len(results), "results": str(out)}
+    return Outcome("evaluate", counts)
+
+
+@step
+def report(run: Run, *, version: str | None = None, out: Path | None = None) -> Outcome:
+    """Write the static report of the workspace, or of one of its releases with its evaluation."""
+    release = open_release(release_of(run, version)) if version else None
+    evaluation = run.workspace.home / "evaluations" / version if version else None
+    if evaluation is not None and not (evaluation / "results.parquet").exists():
+        evaluation = None
+    has_pool = run.workspace.table_path("pool").exists()
+    extra = {"per_class_rule": per_class_rule(run)} if has_pool else {}
+    if release is None:
+        extra["class_names"] = {item.id: item.name for item in run.recipe.classes}
+    title = run.recipe.title or run.recipe.name
+    context = gather(run.workspace, title=title, release=release, evaluation=evaluation, extra=extra)
+    page = write_report(out or run.workspace.folder("report"), context=context)
+    return Outcome("report", {"page": str(page), "summary": summary_text(context)})
+
+
+def headline(out: Path) -> str:
+    """Return the macro accuracies and drop of every model on the report fold, one line each, from `results.parquet`."""
+    rows = tables.read(out / "results.parquet", "results").to_pylist()
+    lines = []
+    for row in rows:
+        if row["class_id"] == "*" and row["figure"] == "macro_drop" and row["fold"] in {"report", "all"}:
+            interval = "" if row["low"] is None else f" [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+            value = "not estimable" if row["value"] is None else f"{100 * row['value']:.1f} points{interval}"
+            lines.append(
+                f"{row['model']} {row['protocol']} {row['split']} ({row['fold']} fold): macro drop {value}, n {row['n']}"
+            )
+    return "\n".join(lines) or "no class of this release has a pair of backgrounds, so there is no drop to report"

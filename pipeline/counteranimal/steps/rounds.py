@@ -1,0 +1,174 @@
+"""The steps of a labelling round: plan, push, pull, settle, close; against a local or a remote Label Studio.
+
+Decides how a round's photos reach the annotators' browsers (links signed for a month) and which rounds a sync pulls. Leaves
+rounds themselves to `annotate` and photo serving to `serving`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from counteranimal.annotate import adjudicate as annotate_adjudicate
+from counteranimal.annotate import agreement as annotate_agreement
+from counteranimal.annotate import plan as annotate_plan
+from counteranimal.annotate import pull as annotate_pull
+from counteranimal.annotate import push as annotate_push
+from counteranimal.annotate import raters, recorded
+from counteranimal.annotate import status as annotate_status
+from counteranimal.annotate.port import Studio
+from counteranimal.annotate.rounds import known_rounds
+from counteranimal.annotate.server import address
+from counteranimal.annotate.studio import LabelStudioServer
+from counteranimal.serving.links import load_secret, signed_link
+from counteranimal.serving.photos import PhotoServer
+from counteranimal.steps.run import Outcome, Run, step
+
+__all__ = [
+    "adjudicate",
+    "agreement",
+    "close",
+    "labelled_photos",
+    "photo_server",
+    "plan",
+    "pull",
+    "pull_recorded",
+    "push",
+    "round_status",
+    "simulate",
+    "studio_of",
+    "sync",
+]
+
+_LINK_DAYS = 31
+
+
+def _rng(run: Run, purpose: str) -> np.random.Generator:
+    """Return a generator that depends on the recipe's seed and the purpose alone."""
+    return np.random.default_rng(zlib.crc32(f"{run.recipe.seed}\n{purpose}".encode()))
+
+
+@contextmanager
+def studio_of(run: Run) -> Iterator[Studio]:
+    """Yield a client of the configured Label Studio: the local one when it is up, else the settings' address."""
+    studio = LabelStudioServer(*address(run.settings))
+    try:
+        yield studio
+    finally:
+        studio.close()
+
+
+def _link(run: Run) -> Callable[[str], str]:
+    base = f"http://{run.settings.photo_server}"
+    secret = load_secret(run.workspace.home)
+    expires = int(run.now.timestamp()) + _LINK_DAYS * 86_400
+    return lambda photo_id: signed_link(base, photo_id, secret=secret, expires=expires)
+
+
+def labelled_photos(run: Run) -> frozenset[str]:
+    """Return the photos that open rounds ask about: all that the photo server gives out."""
+    rounds = known_rounds(run.workspace.journal).values()
+    return frozenset(photo for item in rounds if not item.closed for photo in item.photos)
+
+
+def photo_server(run: Run) -> PhotoServer:
+    """Return the photo server of the settings' host and port, not yet started."""
+    host, _, port = run.settings.photo_server.rpartition(":")
+    return PhotoServer(
+        run.workspace,
+        host=host,
+        port=int(port),
+        secret=load_secret(run.workspace.home),
+        allowed=labelled_photos(run),
+    )
+
+
+@step
+def plan(run: Run, *, round_id: str, workers: Sequence[str]) -> Outcome:
+    """Draw a round's photos and deal them to people."""
+    rng = _rng(run, f"round {round_id}")
+    counts = annotate_plan.plan(
+        run.recipe, run.workspace, round_id=round_id, workers=list(workers), now=run.now, rng=rng
+    )
+    return Outcome("plan", counts)
+
+
+@step
+def push(run: Run, *, round_id: str, relink: bool = False) -> Outcome:
+    """Make what is missing of a round on the server."""
+    with studio_of(run) as studio:
+        counts = annotate_push.push(
+            run.recipe, run.workspace, studio, round_id=round_id, link=_link(run), now=run.now, relink=relink
+        )
+    return Outcome("push", counts)
+
+
+@step
+def pull(run: Run, *, round_id: str) -> Outcome:
+    """Append every answer ever given in a round to the journal."""
+    with studio_of(run) as studio:
+        return Outcome("pull", annotate_pull.pull(run.workspace, studio, round_id=round_id, now=run.now))
+
+
+@step
+def sync(run: Run) -> Outcome:
+    """Pull every open round that lives on a server."""
+    rounds = known_rounds(run.workspace.journal)
+    waiting = [name for name, item in rounds.items() if not item.closed and item.role != "recorded"]
+    counts: dict[str, object] = {"open_rounds": len(waiting)}
+    if waiting:
+        with studio_of(run) as studio:
+            for name in waiting:
+                counts[name] = annotate_pull.pull(run.workspace, studio, round_id=name, now=run.now)
+    return Outcome("sync", counts)
+
+
+@step
+def pull_recorded(run: Run, *, path: Path, mapping: str, round_id: str) -> Outcome:
+    """Enter recorded labellings of a CSV file as the votes of a round."""
+    counts = recorded.pull_recorded(run.recipe, run.workspace, path, mapping=mapping, round_id=round_id, now=run.now)
+    return Outcome("pull", counts)
+
+
+@step
+def simulate(run: Run, *, round_id: str, answers: raters.SimulatedRaters) -> Outcome:
+    """Let simulated raters answer a round's open tasks through the server; they are called simulated everywhere."""
+    with studio_of(run) as studio:
+        return Outcome("simulate", raters.rate(run.workspace, studio, answers, round_id=round_id, now=run.now))
+
+
+@step
+def adjudicate(run: Run, *, round_id: str, adjudicator: str) -> Outcome:
+    """Queue a round's disagreements for one named person."""
+    with studio_of(run) as studio:
+        counts = annotate_adjudicate.adjudicate(
+            run.recipe,
+            run.workspace,
+            studio,
+            round_id=round_id,
+            adjudicator=adjudicator,
+            link=_link(run),
+            now=run.now,
+        )
+    return Outcome("adjudicate", counts)
+
+
+@step
+def close(run: Run, *, round_id: str) -> Outcome:
+    """End a round; answers that come later are still kept."""
+    return Outcome("close", annotate_status.close(run.recipe, run.workspace, round_id=round_id, now=run.now))
+
+
+def agreement(run: Run, *, round_id: str | None = None) -> dict[str, object]:
+    """Return the agreement figures of a round, or pooled over all of them."""
+    rng = _rng(run, "agreement")
+    return annotate_agreement.agreement(run.recipe, run.workspace, rng=rng, round_id=round_id)
+
+
+def round_status(run: Run) -> dict[str, object]:
+    """Return how far each round is."""
+    return annotate_status.status(run.recipe, run.workspace)
