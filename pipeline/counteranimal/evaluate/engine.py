@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from counteranimal import tables
 from counteranimal.errors import EnvironmentFailure, IntegrityError, UsageError
 from counteranimal.evaluate.protocols import PROTOCOLS, ProtocolName, judge
 from counteranimal.models import Model, load_model
+from counteranimal.models.embeddings import Embedded, embed
 from counteranimal.settings import Settings
 from counteranimal.workspace import Parts
 from counteranimal.zeroshot import class_logits
@@ -163,15 +163,12 @@ def _features(
 
     Batches that were done are stored, so a smaller batch goes on where the larger one stopped.
     """
-    from counteranimal.models.embeddings import embed
-
     parts = Parts(store / f"{model.identity.key()}-{VIEW}", "embeddings")
     batch = settings.batch_size
     while True:
         current = settings.model_copy(update={"batch_size": batch})
         try:
-            found: Any = embed(model, ids, read=read, parts=parts, settings=current)
-            return _aligned(found, ids)
+            return _complete(embed(model, ids, read=read, parts=parts, settings=current))
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
@@ -182,13 +179,11 @@ def _features(
             batch = max(1, batch // 2)
 
 
-def _aligned(found: Any, ids: Sequence[str]) -> NDArray[np.float32]:
-    if isinstance(found, pa.Table):
-        place = pc.index_in(pa.array(ids, pa.string()), value_set=found.column("photo_id").combine_chunks())
-        found = (
-            np.stack(found.column("embedding").take(place).to_numpy(zero_copy_only=False)) if ids else np.empty((0, 1))
-        )
-    return np.asarray(found, dtype=np.float32)
+def _complete(found: Embedded) -> NDArray[np.float32]:
+    """Return the features; a photo without one stops the run, since a silent subset is no evaluation."""
+    for photo_id, rejected in sorted(found.rejected.items()):
+        raise IntegrityError(f"photo {photo_id} cannot be judged ({rejected}); make a release without it")
+    return found.features
 
 
 def _out_of_memory(error: Exception) -> bool:

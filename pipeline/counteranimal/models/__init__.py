@@ -3,7 +3,16 @@
 Importing this package imports no torch; `load_model` does, once it knows which family is wanted.
 """
 
-from counteranimal.models.protocol import Classifier, ImageTextModel, Model, ModelIdentity, Preprocessing
+from counteranimal.models.protocol import Classifier, ImageTextModel, Model, ModelIdentity, Preprocessing, SceneModel
 from counteranimal.models.registry import FORMS, load_model
 
-__all__ = ["FORMS", "Classifier", "ImageTextModel", "Model", "ModelIdentity", "Preprocessing", "load_model"]
+__all__ = [
+    "FORMS",
+    "Classifier",
+    "ImageTextModel",
+    "Model",
+    "ModelIdentity",
+    "Preprocessing",
+    "SceneModel",
+    "load_model",
+]

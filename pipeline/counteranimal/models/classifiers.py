@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,9 +63,11 @@ class TimmClassifier(_WithFrame):
         """Return logits, shape (n, 1000), float32."""
         return self._runner.call(self._runner.module.get_classifier(), features)
 
-    def surround(self) -> SurroundClassifier:
+    def scene_reader(self) -> SurroundClassifier:
         """Return the same network reading only the border of what it is shown; it shares this one's weights."""
-        return SurroundClassifier(self.identity, self.preprocessing, self._runner)
+        own = self.identity
+        border = replace(own, spec=f"{own.spec} (border)", architecture=f"{own.architecture} border")
+        return SurroundClassifier(border, self.preprocessing, self._runner)
 
 
 class SurroundClassifier(TimmClassifier):
@@ -74,6 +77,10 @@ class SurroundClassifier(TimmClassifier):
     """
 
     ring = 1
+
+    def scene_reader(self) -> SurroundClassifier:
+        """Return itself."""
+        return self
 
     def features(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return features pooled over the border cells, shape (n, d), float32.

@@ -1,110 +1,160 @@
-"""Image features, computed once for every (photo, model, view) and stored as they come.
+"""Image features, computed once for each (photo, model, view) and kept as Parquet parts.
 
-Decides batches, what runs beside the model, and that a feature which is not finite stops the run. Leaves decoding to `images`
-and where parts lie to the caller. Photos were proved decodable at intake; their bytes are held against their digest by `read`.
+Decides how photos become features: decoded and cropped in worker threads while the model runs, written in parts of `PART`
+photos, so that a killed run loses at most one part and a second run computes only what is missing. A photo that does not
+decode, or whose feature is not finite, is turned away with its reason; it is never given a score.
 """
 
 from __future__ import annotations
 
+import re
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from counteranimal import tables
-from counteranimal.errors import IntegrityError, Rejected
+from counteranimal.errors import Reason, Rejected
 from counteranimal.images import decode
-from counteranimal.models.protocol import Model
+from counteranimal.models.protocol import Model, Preprocessing
 from counteranimal.pool import shards_of
-from counteranimal.progress import track
+from counteranimal.progress import bar
 from counteranimal.settings import Settings
+from counteranimal.tables import conform
 from counteranimal.workspace import Parts
 
-__all__ = ["embed"]
+__all__ = ["PART", "Embedded", "embed", "embedding_key"]
+
+PART = 256
+_AHEAD = 2  # batches that are decoded while one is with the model: bounds memory, hides decoding
+_VERSION = "1"
+
+Crop = NDArray[np.uint8] | Rejected
 
 
-def embed(  # noqa: PLR0913 - a model, its photos, and where bytes come from and features go
-    model: Any,
+class Embedded(NamedTuple):
+    """Photo ids in sorted order, their features (n, d) float32 in the same order, and the photos turned away."""
+
+    photo_ids: list[str]
+    features: NDArray[np.float32]
+    rejected: dict[str, Rejected]
+
+
+def embedding_key(model: Model, view: str) -> str:
+    """Return the folder name for a model's features of a view: another model, crop or version of this code starts afresh."""
+    crop = model.preprocessing_for(view).key
+    return re.sub(r"[^a-z0-9.-]+", "-", f"{model.identity.key()}-{view}-{crop}-v{_VERSION}")
+
+
+def embed(  # noqa: PLR0913 - what to embed, how to read it, where to keep it
+    model: Model,
     photo_ids: Sequence[str],
     *,
     read: Callable[[str], bytes],
     parts: Parts,
     settings: Settings,
     view: str = "centre",
-) -> NDArray[np.float32]:
-    """Return features, shape (n, d), float32, in the order of `photo_ids`.
-
-    Each batch becomes a part as soon as it is done, so a run that is stopped, or goes on with smaller batches, repeats nothing.
+) -> Embedded:
+    """Return the features of photos, computing those that no part holds.
 
     Parameters
     ----------
     model : Model
-        With `preprocessing_for(view)`, or `preprocessing` where only the centre view is asked for.
+        Its own preprocessing for `view` crops the photos.
+    photo_ids : sequence of str
+        In any order, repeats allowed.
     read : callable
-        Photo id -> bytes, held against their digest.
+        Photo id to bytes; runs in worker threads.
     parts : Parts
-        Of the table `embeddings`, under a key that names model and view.
+        Parts of table `embeddings`, best under `embedding_key(model, view)`.
     settings : Settings
-        `batch_size` and `workers` (decoding threads) are read.
+        `batch_size` and `workers` are read; neither changes a feature by more than 1e-5 (fp32 on a CPU).
+    view : str
+        `centre` or `whole`.
 
     Raises
     ------
     IntegrityError
-        If a photo does not decode or has a feature that is not finite; the sentence names it.
+        From `read`, if a photo is missing or changed; everything embedded before stays.
     """
-    missing = parts.missing(photo_ids)
-    batches = shards_of(missing, settings.batch_size)
-    with ThreadPoolExecutor(settings.workers) as decoders:
-        for batch, crops in track(
-            _decoded_ahead(model, batches, (decoders, read, view)), f"{model.identity.spec} {view}"
-        ):
-            features = model.features(crops)
-            _require_finite(model, batch, features)
-            rows = [
-                {"photo_id": photo_id, "model": model.identity.spec, "view": view, "embedding": row}
-                for photo_id, row in zip(batch, features, strict=True)
-            ]
-            parts.write(tables.conform("embeddings", rows))
-    return _in_order(parts, photo_ids)
+    wanted = sorted(set(photo_ids))
+    rejected: dict[str, Rejected] = {}
+    for shard in shards_of(parts.missing(wanted), PART):
+        _embed_shard(_Task(model, view, read, settings), shard, parts, rejected)
+    view_of_parts = parts.view(wanted)
+    return Embedded(view_of_parts.column("photo_id").to_pylist(), _matrix(view_of_parts), rejected)
 
 
-def _decoded_ahead(
-    model: Any, batches: Sequence[Sequence[str]], with_: tuple[ThreadPoolExecutor, Callable[[str], bytes], str]
-) -> Iterator[tuple[Sequence[str], NDArray[np.uint8]]]:
-    """Yield (ids, crops) while the next batch is being decoded."""
-    decoders, read, view = with_
-    frame = model.preprocessing if view == "centre" else model.preprocessing_for(view)
+class _Task(NamedTuple):
+    model: Model
+    view: str
+    read: Callable[[str], bytes]
+    settings: Settings
 
-    def crop(photo_id: str) -> NDArray[np.uint8]:
+
+def _embed_shard(task: _Task, shard: Sequence[str], parts: Parts, rejected: dict[str, Rejected]) -> None:
+    rows: list[dict[str, object]] = []
+    try:
+        for photo_ids, crops in _batches(task, shard, rejected):
+            for photo_id, feature in zip(photo_ids, task.model.features(crops), strict=True):
+                if np.isfinite(feature).all():
+                    rows.append(
+                        {
+                            "photo_id": photo_id,
+                            "model": task.model.identity.spec,
+                            "view": task.view,
+                            "embedding": feature,
+                        }
+                    )
+                else:
+                    rejected[photo_id] = Rejected(
+                        Reason.NOT_FINITE, "the model's features of this photo are not finite"
+                    )
+    finally:
+        if rows:  # also when memory ran out: the next, smaller batch goes on from here
+            parts.write(conform("embeddings", rows))
+
+
+def _batches(
+    task: _Task, shard: Sequence[str], rejected: dict[str, Rejected]
+) -> Iterator[tuple[list[str], NDArray[np.uint8]]]:
+    """Yield (photo ids, crops of shape (n, size, size, 3)); decoding runs ahead of the model by a few batches."""
+    # A model in memory may know no view but its own.
+    preprocessing = task.model.preprocessing if task.view == "centre" else task.model.preprocessing_for(task.view)
+    waiting: deque[tuple[Sequence[str], list[Future[Crop]]]] = deque()
+    todo = deque(shards_of(shard, task.settings.batch_size))
+    with ThreadPoolExecutor(task.settings.workers) as threads, bar() as progress:
+        counted = progress.add_task(f"embed ({task.model.identity.spec}, {task.view})", total=len(shard))
         try:
-            return np.asarray(frame.crop(decode(read(photo_id))), dtype=np.uint8)
-        except Rejected as error:
-            raise IntegrityError(f"photo {photo_id} no longer decodes ({error}); withdraw or crawl it again") from error
-
-    pending = [[decoders.submit(crop, photo_id) for photo_id in batch] for batch in batches[:1]]
-    for batch, following in pairwise([*batches, ()]):
-        current = pending.pop()
-        pending.append([decoders.submit(crop, photo_id) for photo_id in following])
-        yield batch, np.stack([future.result() for future in current])
-
-
-def _require_finite(model: Model, batch: Sequence[str], features: NDArray[np.float32]) -> None:
-    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if bad.size:
-        raise IntegrityError(
-            f"model {model.identity.spec} gives photo {batch[int(bad[0])]} a feature that is not finite; check its weights"
-        )
+            while todo or waiting:
+                while todo and len(waiting) < _AHEAD:
+                    batch = todo.popleft()
+                    jobs = [threads.submit(_crop, task.read, preprocessing, photo_id) for photo_id in batch]
+                    waiting.append((batch, jobs))
+                photo_ids, futures = waiting.popleft()
+                results = dict(zip(photo_ids, (future.result() for future in futures), strict=True))
+                rejected |= {name: found for name, found in results.items() if isinstance(found, Rejected)}
+                crops = {name: found for name, found in results.items() if not isinstance(found, Rejected)}
+                if crops:
+                    yield list(crops), np.stack(list(crops.values()))
+                progress.advance(counted, len(photo_ids))
+        finally:
+            threads.shutdown(cancel_futures=True)
 
 
-def _in_order(parts: Parts, photo_ids: Sequence[str]) -> NDArray[np.float32]:
-    view = parts.view(photo_ids)
-    if not len(view):
-        return np.empty((0, 0), dtype=np.float32)
-    place = {photo_id: row for row, photo_id in enumerate(view.column("photo_id").to_pylist())}
-    column = view.column("embedding").combine_chunks()
-    width = len(column.values) // len(column)
-    matrix = column.values.to_numpy().reshape(len(column), width)
-    return np.ascontiguousarray(matrix[[place[photo_id] for photo_id in photo_ids]], dtype=np.float32)
+def _crop(read: Callable[[str], bytes], preprocessing: Preprocessing, photo_id: str) -> Crop:
+    data = read(photo_id)
+    try:
+        return preprocessing.crop(decode(data))
+    except Rejected as rejected:
+        return rejected
+
+
+def _matrix(table: pa.Table) -> NDArray[np.float32]:
+    if not len(table):
+        return np.empty((0, 0), np.float32)
+    flat = table.column("embedding").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, dtype=np.float32).reshape(len(table), -1)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from counteranimal.ids import digest_of
 
-__all__ = ["Classifier", "ImageTextModel", "Model", "ModelIdentity", "Preprocessing"]
+__all__ = ["Classifier", "ImageTextModel", "Model", "ModelIdentity", "Preprocessing", "SceneModel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,4 +101,13 @@ class ImageTextModel(Model, Protocol):
 
     def text_features(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return unit text features, shape (n, d), float32."""
+        ...
+
+
+@runtime_checkable
+class SceneModel(Model, Protocol):
+    """A model that can also tell what is around the animal, through a classifier that reads the border of the frame."""
+
+    def scene_reader(self) -> Classifier:
+        """Return that classifier; its features and logits are of the border."""
         ...

@@ -23,7 +23,7 @@ import numpy as np
 
 from counteranimal.errors import EnvironmentFailure, IntegrityError
 from counteranimal.ids import digest_of
-from counteranimal.models.classifiers import SurroundClassifier, TimmClassifier, frame_of_timm
+from counteranimal.models.classifiers import SurroundClassifier, frame_of_timm
 from counteranimal.models.closed_form import RIDGE, projection
 from counteranimal.models.compat import library_versions, model_library
 from counteranimal.models.contrastive import TEXT_BATCH, ContrastiveModel, unit_rows
@@ -50,10 +50,13 @@ NOTE = (
 class StandIn(ContrastiveModel):
     """The stand-in as an image-text model, with its trunk's own classifier for reading scenes."""
 
+    _reader: SurroundClassifier | None = None
+
     def scene_reader(self) -> SurroundClassifier:
         """Return the trunk's classifier looking only at the border of the frame, where the background is."""
-        classifier: TimmClassifier = load_lite(TRUNK, device=self.device)
-        return classifier.surround()
+        if self._reader is None:
+            self._reader = load_lite(TRUNK, device=self.device).scene_reader()
+        return self._reader
 
 
 def input_digest() -> str:
