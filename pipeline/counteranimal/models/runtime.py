@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from counteranimal.errors import EnvironmentFailure, UsageError
 
-__all__ = ["Runner", "device_for"]
+__all__ = ["CPU_BATCH", "Runner", "device_for"]
+
+# A processor gains nothing from larger batches, and the activations of 32 photos take more than a gigabyte.
+CPU_BATCH = 8
 
 
 def device_for(name: str) -> str:
@@ -72,18 +75,29 @@ class Runner:
 
         if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[-1] != 3:
             raise UsageError(f"crops must be uint8 of shape (n, size, size, 3), not {crops.dtype} {crops.shape}")
+        at_once = CPU_BATCH if self.device == "cpu" else len(crops)
+        pieces = [crops[start : start + at_once] for start in range(0, len(crops), max(1, at_once))] or [crops]
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            batch = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device).permute(0, 3, 1, 2).contiguous()
-            normalised = batch.to(torch.float32).div_(255.0).sub_(self._mean).div_(self._std)
-            return self._as_array(function(normalised))
+            return np.concatenate([self._as_array(function(self._normalised(piece))) for piece in pieces])
+
+    def _normalised(self, crops: NDArray[np.uint8]) -> Any:
+        import torch
+
+        batch = torch.from_numpy(_owned(crops)).to(self.device).permute(0, 3, 1, 2).contiguous()
+        return batch.to(torch.float32).div_(255.0).sub_(self._mean).div_(self._std)
 
     def call(self, function: Callable[[Any], Any], values: NDArray[Any]) -> NDArray[np.float32]:
         """Return `function(values)` as float32; for heads on features and towers on tokens."""
         import torch
 
         with torch.inference_mode():
-            return self._as_array(function(torch.from_numpy(np.ascontiguousarray(values)).to(self.device)))
+            return self._as_array(function(torch.from_numpy(_owned(values)).to(self.device)))
 
     @staticmethod
     def _as_array(values: Any) -> NDArray[np.float32]:
         return np.asarray(values.detach().float().cpu().numpy(), dtype=np.float32)
+
+
+def _owned(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a contiguous array that torch may hold: one that is read-only (a view of a table) is copied."""
+    return np.require(values, requirements=["C", "W"])
