@@ -65,7 +65,7 @@ def test_counts_photos_and_credits_come_from_the_workspace(filled: Workspace) ->
     assert found.conservation.states == {"stored": 1, "duplicate": 1}
     [pair] = found.merged
     assert pair.dropped is not None
-    assert (pair.reason, pair.dropped_credit) == ("near", "by s:1, CC0-1.0")
+    assert (pair.reason, pair.dropped_credit) == ("near", "by s:1 · CC0-1.0")
     assert found.simulated_raters
     assert {photo.class_name for photo in found.examples} >= {"the ostrich"}
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["DASH", "STYLES", "at", "number_text"]
+__all__ = ["DASH", "STYLES", "at", "credit_text", "number_text"]
 
 DASH = "–"
 _NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
@@ -75,6 +75,19 @@ def number_text(value: float | None, style: str) -> str:
     if value is None or not math.isfinite(value):
         return DASH
     return STYLES[style](value)
+
+
+def credit_text(attribution: str, licence: str) -> str:
+    """Return whose photo it is and under which licence, naming the licence once where the attribution already does.
+
+    Examples
+    --------
+    >>> credit_text("by A, licensed under CC0-1.0", "CC0-1.0"), credit_text("by A", "CC0-1.0"), credit_text("", "CC0-1.0")
+    ('by A, licensed under CC0-1.0', 'by A · CC0-1.0', 'author not recorded · CC0-1.0')
+    """
+    if licence and licence.casefold() in attribution.casefold():
+        return attribution
+    return f"{attribution or 'author not recorded'} · {licence or 'licence not recorded'}"
 
 
 def at(document: Any, pointer: str) -> Any:

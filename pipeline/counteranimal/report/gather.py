@@ -19,6 +19,7 @@ from counteranimal.conservation import Conservation, account
 from counteranimal.errors import IntegrityError
 from counteranimal.release.read import Release
 from counteranimal.report.context import Origin, ReportContext
+from counteranimal.report.formats import credit_text
 from counteranimal.report.photos import examples_of, merged_of
 from counteranimal.workspace import Workspace
 
@@ -97,13 +98,13 @@ def _path_of(workspace: Workspace) -> Callable[[str], Path | None]:
 
 
 def _credit_of(workspace: Workspace) -> Callable[[str], str]:
-    """Return photo id -> "attribution, licence" of the first candidate that brought the photo."""
+    """Return photo id -> "attribution · licence" of the first candidate that brought the photo."""
     candidates = {row["candidate_id"]: row for row in workspace.table_or_empty("candidates").to_pylist()}
     first = {row["photo_id"]: row["candidate_ids"][0] for row in workspace.table_or_empty("photos").to_pylist()}
 
     def credit(photo_id: str) -> str:
         row = candidates.get(first.get(photo_id, ""), {})
-        return ", ".join(filter(None, (row.get("attribution") or row.get("author"), row.get("licence"))))
+        return credit_text(row.get("attribution") or row.get("author") or "", row.get("licence") or "")
 
     return credit
 

@@ -1,6 +1,6 @@
 """What must be said beside a model's name: that it chose the backgrounds, that it shares weights with the chooser, or that it stands in for CLIP.
 
-Decides the signs and the labels. A model that chose the pairs looks worse on them by regression to the mean, and its
+Decides the signs and the labels, and the words for what the duplicate search decided. A model that chose the pairs looks worse on them by regression to the mean, and its
 relatives share its errors; so both are marked wherever their numbers appear.
 """
 
@@ -9,13 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-__all__ = ["MARKS", "Mark", "label_of", "mark_of", "sublabel_of"]
+__all__ = ["DUPLICATES", "MARKS", "Mark", "label_of", "mark_of", "sublabel_of"]
 
 Mark = Literal["", "selector", "relative"]
 
 MARKS: dict[str, tuple[str, str]] = {
     "selector": ("◆", "selection model: it chose the backgrounds"),
     "relative": ("◇", "shares weights with the selection model"),
+}
+
+DUPLICATES = {
+    "unique": "unique: no copy found",
+    "kept": "kept: stands for its copies",
+    "exact": "exact: same pixels, dropped",
+    "near": "near: close copy, dropped",
+    "mirror": "mirror: flipped copy, dropped",
+    "burst": "burst: same moment, dropped",
 }
 
 Record = Mapping[str, Any]

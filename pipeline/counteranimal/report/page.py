@@ -16,8 +16,8 @@ import jinja2
 
 from counteranimal.report import plots
 from counteranimal.report.context import ExamplePhoto, ReportContext
-from counteranimal.report.formats import at, number_text
-from counteranimal.report.marks import MARKS
+from counteranimal.report.formats import at, credit_text, number_text
+from counteranimal.report.marks import DUPLICATES, MARKS
 from counteranimal.report.numbers import json_bytes, report_numbers
 from counteranimal.report.photos import Thumbnails
 from counteranimal.report.svg import Number
@@ -43,6 +43,7 @@ def write_report(out: Path, *, context: ReportContext) -> Path:
     shared = {
         "numbers": numbers,
         "signs": MARKS,
+        "duplicates": DUPLICATES,
         "at": lambda pointer: at(numbers, pointer),
         "examples": _examples(context, thumbnails),
         "merged": [
@@ -69,6 +70,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["as_number"] = number_text
+    environment.globals["credit"] = credit_text
     environment.filters["web_link"] = _web_link
     environment.filters["short"] = lambda digest: f"{digest[:12]}…" if len(digest) > 12 else digest
     return environment

@@ -16,6 +16,10 @@ __all__ = ["Bar", "Estimate", "Gap", "Part", "bars", "drops", "dumbbells", "flow
 
 WIDTH = 580
 LABELS = 168
+# Room for two columns of figures, with a gap for a mark that sits at the very end of the axis.
+VALUES = 148
+# The tiles and the terminal call a stored photo kept.
+STATE_WORDS = {"stored": "kept"}
 ROW = 46
 HEAD = 34
 
@@ -104,7 +108,7 @@ def dumbbells(rows: Sequence[Gap], *, title: str) -> str:
     known = [value for row in rows for item in (row.common, row.counter) if item for value in item.known()]
     if not known:
         return ""
-    axis = Axis(*span_of(known, step=0.1, bounds=(0.0, 1.0)), LABELS, WIDTH - 134)
+    axis = Axis(*span_of(known, step=0.1, bounds=(0.0, 1.0)), LABELS, WIDTH - VALUES)
     body = [
         text(WIDTH - 72, HEAD - 14, "● common", cls="head common", anchor="end"),
         text(WIDTH, HEAD - 14, "■ counter", cls="head counter", anchor="end"),
@@ -136,7 +140,7 @@ def drops(rows: Sequence[Gap], *, title: str, caption: str = "drop in percentage
     known = [value for row in rows if row.drop for value in row.drop.known()]
     if not known:
         return ""
-    axis = Axis(*span_of([0.0, *known], step=0.05, bounds=(-1.0, 1.0)), LABELS, WIDTH - 134)
+    axis = Axis(*span_of([0.0, *known], step=0.05, bounds=(-1.0, 1.0)), LABELS, WIDTH - VALUES)
     bottom = HEAD + len(rows) * ROW
     body = [
         text(WIDTH, HEAD - 14, "drop, 95 % interval", cls="head", anchor="end"),
@@ -196,7 +200,7 @@ def flow(parts: Sequence[Part], *, title: str) -> str:
         left, y = column * (position % 4), 62 + 26 * (position // 4)
         body += [
             rect(left, y - 10, (11, 11), f"state {part.name}", radius=2),
-            text(left + 18, y, part.name, cls="label"),
+            text(left + 18, y, STATE_WORDS.get(part.name, part.name), cls="label"),
             number(left + column - 24, y, part.n),
         ]
     height = 62 + 26 * ((len(shown) - 1) // 4) + 10
