@@ -81,7 +81,7 @@ def score(run: Run) -> Outcome:
 def propose(run: Run) -> Outcome:
     """Write the preview: what the machine alone would split; it plans rounds and decides nothing."""
     counts = score_propose.preview(run.recipe, run.workspace, settings=run.settings)
-    return Outcome("propose", counts, "a preview by machine backgrounds, which decide nothing")
+    return Outcome("propose", counts, str(counts.pop("statement")))
 
 
 def check_sources(recipe: Recipe) -> None:

@@ -1,0 +1,57 @@
+"""Deployments on a real Prefect server with a process worker, as the README starts them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from counteranimal.workspace import Workspace
+from tests.flows.conftest import PrefectServer
+
+pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
+
+NAMES = ("crawl-candidates/weekly", "sync-annotations/hourly", "rebuild-splits/default", "freeze-release/default")
+
+
+def test_every_flow_has_its_deployment(prefect_server: PrefectServer) -> None:
+    """`prefect deploy --all` makes the five deployments of prefect.yaml."""
+    listed = prefect_server.prefect("deployment", "ls", "-o", "json")
+    found = listed.stdout
+    for name in (*NAMES, "evaluate-release/default"):
+        assert name.split("/")[0] in found, listed.stderr
+
+
+@pytest.mark.shared
+def test_rebuild_runs_on_a_worker(prefect_server: PrefectServer, tmp_path: Path, shared_data: Path) -> None:
+    """`prefect deployment run 'rebuild-splits/default' --watch` does the work and leaves the tables in the workspace."""
+    from typer.testing import CliRunner
+
+    from counteranimal.cli import app
+
+    recipe = Path("data_manifest/recipes/breeds.toml")
+    home = tmp_path / "home"
+    cli = CliRunner()
+    assert cli.invoke(app, ["crawl", "-r", str(recipe), "--home", str(home)]).exit_code == 0
+    labellings = str(shared_data / "photos" / "backgrounds.csv")
+    assert cli.invoke(app, ["dedupe", "-r", str(recipe), "--home", str(home)]).exit_code == 0
+    pulled = cli.invoke(
+        app, ["annotate", "pull", "--round", "r", "--from", labellings, "-r", str(recipe), "--home", str(home)]
+    )
+    assert pulled.exit_code == 0, pulled.output
+    done = prefect_server.prefect(
+        "deployment", "run", "rebuild-splits/default", "--watch",
+        "-p", f"recipe={json.dumps(str(recipe))}", "-p", f"home={json.dumps(str(home))}", timeout=400,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(Workspace(home).table("pairs")) == 24
+
+
+def test_a_failing_flow_fails_the_command(prefect_server: PrefectServer, tmp_path: Path) -> None:
+    """A flow that cannot do its work ends as failed, and `--watch` with a non-zero exit code."""
+    missing = json.dumps(str(tmp_path / "absent.toml"))
+    done = prefect_server.prefect(
+        "deployment", "run", "rebuild-splits/default", "--watch", "-p", f"recipe={missing}", timeout=200
+    )
+    assert done.returncode != 0
