@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from counteranimal.errors import EnvironmentFailure, IntegrityError, UsageError
 from counteranimal.models.compat import library_versions, model_library, require_safe_torch
-from counteranimal.models.files import refusal, weights_digest
+from counteranimal.models.files import read_weights, weights_digest
 from counteranimal.models.hub import open_clip_weights
 from counteranimal.models.preprocessing import Fit, Frame
 from counteranimal.models.protocol import ModelIdentity
@@ -109,7 +109,7 @@ def load_open_clip(name: str, *, spec: str, device: str) -> ContrastiveModel:
     if config is None:
         raise UsageError(f"open_clip has no architecture {architecture!r}; see open_clip.list_models()")
     published = library.get_pretrained_cfg(architecture, tag)
-    _require_activation(architecture, tag, published, bool(config.get("quick_gelu", False)))
+    _require_activation(library, architecture, tag, quick=bool(config.get("quick_gelu", False)))
     path = _weight_file(architecture, tag, published)
     digest = weights_digest(path)
     try:
@@ -117,7 +117,7 @@ def load_open_clip(name: str, *, spec: str, device: str) -> ContrastiveModel:
             architecture, pretrained=str(path), force_preprocess_cfg=_preprocess_of(published), weights_only=True
         )
     except Exception as error:
-        raise _load_failure(error, path, architecture) from error
+        raise _load_failure(path, architecture) from error
     tokenizer = library.get_tokenizer(architecture)
     settings = module.visual.preprocess_cfg
     frame = _frame_of(settings)
@@ -158,10 +158,17 @@ def _weight_file(architecture: str, tag: str, published: dict[str, Any]) -> Path
     )
 
 
-def _require_activation(architecture: str, tag: str, published: dict[str, Any], quick: bool) -> None:
-    if published and bool(published.get("quick_gelu", False)) != quick:
-        plain = architecture.removesuffix("-quickgelu")
+def _require_activation(library: Any, architecture: str, tag: str, *, quick: bool) -> None:
+    """Refuse a published tag under the architecture with the other activation; raises UsageError with the right name."""
+    plain = architecture.removesuffix("-quickgelu")
+    published = library.get_pretrained_cfg(architecture, tag)
+    if published:
         right = f"{plain}-quickgelu" if published.get("quick_gelu") else plain
+        fits = bool(published.get("quick_gelu", False)) == quick
+    else:  # open_clip lists some tags under one of the two names only
+        right = plain if architecture != plain else f"{plain}-quickgelu"
+        fits = not library.get_pretrained_cfg(right, tag)
+    if not fits:
         raise UsageError(f"weights {tag} were trained with the other activation; use open_clip:{right}/{tag}")
 
 
@@ -178,7 +185,10 @@ def _frame_of(settings: dict[str, Any]) -> Frame:
     return Frame(side, side, settings.get("interpolation", "bicubic"), fit, int(settings.get("fill_color", 0) or 0))
 
 
-def _load_failure(error: Exception, path: Path, architecture: str) -> IntegrityError:
-    if isinstance(error, RuntimeError) and "state_dict" in str(error):
-        return IntegrityError(f"weight file {path} does not fit {architecture}; name the architecture it was made with")
-    return refusal(path)
+def _load_failure(path: Path, architecture: str) -> IntegrityError:
+    """Return why open_clip could not load a file: it holds more than tensors, or tensors of another architecture."""
+    try:
+        read_weights(path)
+    except IntegrityError as refused:
+        return refused
+    return IntegrityError(f"weight file {path} does not fit {architecture}; name the architecture it was made with")

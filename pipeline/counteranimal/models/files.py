@@ -68,10 +68,10 @@ def read_weights(path: Path, pinned: str | None = None) -> tuple[dict[str, Any],
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise refusal(path) from error
+        raise _refusal(path) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise refusal(path)
+        raise _refusal(path)
     return state, digest
 
 
@@ -85,7 +85,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         raise IntegrityError(f"weight file {path} is no whole safetensors file; delete it and get it again") from error
 
 
-def refusal(path: Path) -> IntegrityError:
+def _refusal(path: Path) -> IntegrityError:
     """Return the one refusal for a checkpoint that holds more, or less, than tensors."""
     return IntegrityError(
         f"weight file {path} was refused and nothing in it was run: it does not hold plain tensors; use a safetensors file"
