@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.studio_fixtures import studio, studio_server
 
 from counteranimal.workspace import Workspace
+from tests.studio_fixtures import studio, studio_server
 
 __all__ = ["studio", "studio_server"]  # fixtures of the whole suite: one server a session
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.fakes.label_studio import FakeStudio
-from tests.fakes.photo_pool import fill
 
 from counteranimal.workspace import Workspace
+from tests.fakes.label_studio import FakeStudio
+from tests.fakes.photo_pool import fill
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
-from tests.fakes.photo_pool import a_recipe
 
 from counteranimal.annotate.answers import Answer, read_result, to_result
 from counteranimal.annotate.codes import codes
 from counteranimal.annotate.interface import as_html, as_plain_text, interface, task_data
 from counteranimal.errors import Rejected
 from counteranimal.recipe import Recipe, RecipeClass, SourceSpec, backgrounds
+from tests.fakes.photo_pool import a_recipe
 
 
 def test_every_background_and_code_has_a_key_of_its_own() -> None:

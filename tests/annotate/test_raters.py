@@ -6,8 +6,6 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from tests.fakes.label_studio import FakeStudio, Killed
-from tests.fakes.photo_pool import a_recipe
 
 from counteranimal.annotate.plan import plan
 from counteranimal.annotate.pull import pull
@@ -16,6 +14,8 @@ from counteranimal.annotate.raters import SimulatedRaters, answer_of, rate
 from counteranimal.annotate.rounds import load_round
 from counteranimal.errors import UsageError
 from counteranimal.workspace import Workspace
+from tests.fakes.label_studio import FakeStudio, Killed
+from tests.fakes.photo_pool import a_recipe
 
 WORKERS = ["simulated-1", "simulated-2"]
 OFFERED = ["grass", "sand", "other", "mixed", "not_sure"]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.fakes.photo_pool import a_recipe
 
 from counteranimal import tables
 from counteranimal.annotate.agreement import agreement
@@ -16,6 +15,7 @@ from counteranimal.annotate.recorded import pull_recorded, read_recorded
 from counteranimal.annotate.verdicts import verdicts
 from counteranimal.errors import UsageError
 from counteranimal.workspace import Workspace
+from tests.fakes.photo_pool import a_recipe
 
 HEADER = "sha256,background_1,flags_1,background_2,flags_2"
 

@@ -8,8 +8,6 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from tests.fakes.label_studio import FakeStudio, Killed
-from tests.fakes.photo_pool import a_recipe, fill
 
 from counteranimal.annotate.answers import Answer, to_result
 from counteranimal.annotate.plan import plan
@@ -20,6 +18,8 @@ from counteranimal.annotate.status import close, status
 from counteranimal.errors import EnvironmentFailure, UsageError
 from counteranimal.ids import fold_of
 from counteranimal.workspace import Workspace
+from tests.fakes.label_studio import FakeStudio, Killed
+from tests.fakes.photo_pool import a_recipe, fill
 
 RECIPE = a_recipe()
 

@@ -6,8 +6,6 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from tests.fakes.label_studio import FakeStudio
-from tests.fakes.photo_pool import a_recipe, fill
 
 from counteranimal.annotate.adjudicate import adjudicate
 from counteranimal.annotate.agreement import agreement
@@ -19,6 +17,8 @@ from counteranimal.annotate.rounds import load_round
 from counteranimal.annotate.verdicts import judge, verdicts
 from counteranimal.errors import UsageError
 from counteranimal.workspace import Workspace
+from tests.fakes.label_studio import FakeStudio
+from tests.fakes.photo_pool import a_recipe, fill
 
 
 def said(background: str, *codes: str, usable: bool = True) -> dict[str, object]:

@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from tests.fakes.drawn_photos import draw_photo
-from tests.fakes.photo_pool import a_recipe, fill
 
 from counteranimal.annotate.plan import plan
 from counteranimal.annotate.push import push
@@ -22,6 +20,8 @@ from counteranimal.annotate.studio import LabelStudioServer
 from counteranimal.recipe import Recipe
 from counteranimal.serving.photos import PhotoServer, load_secret, signed_link
 from counteranimal.workspace import Blob, Workspace
+from tests.fakes.drawn_photos import draw_photo
+from tests.fakes.photo_pool import a_recipe, fill
 
 CHROMIUM = Path("/usr/bin/chromium")
 SWITCHES = [

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.browser.conftest import Desk
 
 from counteranimal.annotate.pull import pull
 from counteranimal.recipe import backgrounds
+from tests.browser.conftest import Desk
 
 pytestmark = [pytest.mark.browser, pytest.mark.studio, pytest.mark.xdist_group("label-studio")]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes.crawled_site import CrawledSite
 
 from counteranimal.crawl.budget import Ledger
 from counteranimal.crawl.fetch import Limits, PhotoClient
@@ -18,6 +17,7 @@ from counteranimal.crawl.politeness import Clock
 from counteranimal.recipe import Recipe, RecipeClass, SourceSpec, Taxon
 from counteranimal.settings import Settings
 from counteranimal.workspace import Journal, Workspace
+from tests.fakes.crawled_site import CrawledSite
 
 AGENT = "counteranimal/0 (tester@example.org)"
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)

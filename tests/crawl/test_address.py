@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 
 import pytest
-from tests.crawl.conftest import source_of
-from tests.fakes.crawled_site import CrawledSite, answer, jpeg, redirect
 from yarl import URL
 
 from counteranimal.crawl.address import Reach, asking, connect, guarded_socket, is_public
 from counteranimal.errors import Reason, Rejected
 from counteranimal.recipe import SourceSpec
+from tests.crawl.conftest import source_of
+from tests.fakes.crawled_site import CrawledSite, answer, jpeg, redirect
 
 PRIVATE = [
     "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",  # noqa: S104

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from tests.crawl.conftest import QUICK, source_of
-from tests.fakes.crawled_site import CrawledSite, answer, cut, dripping, in_turn, jpeg, redirect
 
 from counteranimal.crawl.fetch import Limits
 from counteranimal.crawl.outcome import Faulty, Postponed, Unreachable
 from counteranimal.errors import Reason, Rejected
+from tests.crawl.conftest import QUICK, source_of
+from tests.fakes.crawled_site import CrawledSite, answer, cut, dripping, in_turn, jpeg, redirect
 
 PHOTO = jpeg(1, side=256)
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.crawl.conftest import AGENT, NOW, recipe_of
-from tests.fakes.crawled_site import jpeg
 
 from counteranimal.crawl.budget import Ledger
 from counteranimal.crawl.candidates import Offer
@@ -22,6 +20,8 @@ from counteranimal.errors import Reason, RecipeError, Rejected
 from counteranimal.recipe import Recipe, RecipeClass, SourceSpec
 from counteranimal.settings import Settings
 from counteranimal.workspace import Journal, Workspace
+from tests.crawl.conftest import AGENT, NOW, recipe_of
+from tests.fakes.crawled_site import jpeg
 
 SHARED: dict[str, Any] = {
     "table": "photos.csv", "file": "{set}/{file}", "label": "breed_or_species", "imagenet_index": "imagenet_index",

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.crawl.conftest import AGENT, NOW, recipe_of, source_of
-from tests.fakes.crawled_site import CrawledSite, Handler, answer, in_turn, redirect
 
 from counteranimal.crawl.budget import Ledger
 from counteranimal.crawl.politeness import Clock
@@ -21,6 +19,8 @@ from counteranimal.errors import PolicyError, RecipeError, UpstreamError
 from counteranimal.recipe import Licences, RecipeClass, Taxon
 from counteranimal.settings import Settings
 from counteranimal.workspace import Workspace
+from tests.crawl.conftest import AGENT, NOW, recipe_of, source_of
+from tests.fakes.crawled_site import CrawledSite, Handler, answer, in_turn, redirect
 
 API = "/v1/observations"
 

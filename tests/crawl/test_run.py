@@ -11,9 +11,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.crawl.conftest import recipe_of, source_of
-from tests.crawl.test_inaturalist import API, listing, record
-from tests.fakes.crawled_site import CrawledSite, Handler, answer, cut, in_turn, jpeg
 
 from counteranimal import tables
 from counteranimal.conservation import Conservation, account
@@ -24,6 +21,9 @@ from counteranimal.ids import photo_id_of
 from counteranimal.recipe import Recipe, RecipeClass, Taxon
 from counteranimal.settings import Settings
 from counteranimal.workspace import Workspace
+from tests.crawl.conftest import recipe_of, source_of
+from tests.crawl.test_inaturalist import API, listing, record
+from tests.fakes.crawled_site import CrawledSite, Handler, answer, cut, in_turn, jpeg
 
 Crawl = Callable[..., dict[str, int]]
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'

@@ -6,13 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.discovery.conftest import World
 
 from counteranimal.discovery import assign, choose_pairs
 from counteranimal.errors import IntegrityError
 from counteranimal.evaluate import mark, results_table
 from counteranimal.recipe import SplitRule
 from counteranimal.stats import newcombe, wilson
+from tests.discovery.conftest import World
 
 VOCABULARY = ("grass", "snow", "water", "rock")
 RULE = SplitRule(name="s", n_min=4)

@@ -9,14 +9,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from tests.fakes.small_release import Released
-from tests.fakes.tiny_model import TinyModel
 
 from counteranimal import tables
 from counteranimal.errors import EnvironmentFailure, IntegrityError, UsageError
 from counteranimal.evaluate import Evaluator, Labels, PhotoSet, evaluate, predict
 from counteranimal.release.read import Release, open_release
 from counteranimal.settings import Settings
+from tests.fakes.small_release import Released
+from tests.fakes.tiny_model import TinyModel
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,12 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.fakes.small_workspace import build
-
 from counteranimal.freeze.draft import draft
 from counteranimal.freeze.render import render
 from counteranimal.freeze.sign import keygen, load_private_key
 from counteranimal.freeze.write import publish
 from counteranimal.release.verify import verify
+from tests.fakes.small_workspace import build
 
 VERSION = "1.0.0"
 Reached = Callable[[str], object]

@@ -6,11 +6,10 @@ import json
 import sys
 from pathlib import Path
 
-from tests.fakes.small_workspace import build
-
 from counteranimal.freeze.draft import draft
 from counteranimal.freeze.write import write_release
 from counteranimal.release.sums import digest_of_file
+from tests.fakes.small_workspace import build
 
 
 def main(place: Path, order: int, key: Path) -> dict[str, str]:

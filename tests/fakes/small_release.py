@@ -16,7 +16,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import rfc8785
-from tests.fakes.small_workspace import Small, build
 
 from counteranimal import tables
 from counteranimal.freeze.draft import draft
@@ -26,6 +25,7 @@ from counteranimal.freeze.write import write_release
 from counteranimal.release import sums
 from counteranimal.release.layout import MANIFEST, SIGNATURE, SUMMED_FILES, SUMS, table_file
 from counteranimal.release.read import open_release, read_table
+from tests.fakes.small_workspace import Small, build
 
 
 @dataclass(frozen=True)

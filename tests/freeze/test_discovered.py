@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tests.fakes.small_workspace import IDENTITY, build, terms
 
 from counteranimal.discovery import assign, choose_pairs, group_figures
 from counteranimal.freeze.draft import draft
@@ -15,6 +14,7 @@ from counteranimal.freeze.write import write_release
 from counteranimal.recipe import SplitRule
 from counteranimal.release.read import open_release
 from counteranimal.release.verify import verify
+from tests.fakes.small_workspace import IDENTITY, build, terms
 
 RULES = (
     SplitRule(name="by-class", n_min=1),

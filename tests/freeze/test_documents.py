@@ -6,8 +6,6 @@ import json
 import re
 
 import pytest
-from tests.fakes.small_release import Released
-from tests.fakes.small_workspace import IDENTITY, Small, terms
 
 from counteranimal import tables
 from counteranimal.freeze.draft import assemble
@@ -16,6 +14,8 @@ from counteranimal.freeze.photos import copies_of
 from counteranimal.freeze.render import render
 from counteranimal.release.layout import PUBLISHED_TABLES, SUMMED_FILES, table_file
 from counteranimal.release.sums import digest_of_bytes
+from tests.fakes.small_release import Released
+from tests.fakes.small_workspace import IDENTITY, Small, terms
 
 
 def _text(released: Released, name: str) -> str:

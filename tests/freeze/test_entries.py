@@ -6,12 +6,12 @@ import json
 from collections import defaultdict
 
 import pytest
-from tests.fakes.small_release import Released
 
 from counteranimal import ids
 from counteranimal.release.columns import OPTIONAL
 from counteranimal.release.layout import RELEASE_FILES
 from counteranimal.release.read import Release, open_release
+from tests.fakes.small_release import Released
 
 
 @pytest.fixture(scope="module")

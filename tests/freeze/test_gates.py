@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes.small_workspace import AGREEMENT, Small, terms
 
 from counteranimal import tables
 from counteranimal.errors import PolicyError
@@ -20,6 +19,7 @@ from counteranimal.freeze.gates import FreezeRefused
 from counteranimal.freeze.inputs import Inputs, gather, open_tasks
 from counteranimal.freeze.write import write_release
 from counteranimal.workspace import Workspace
+from tests.fakes.small_workspace import AGREEMENT, Small, terms
 
 Rows = list[dict[str, Any]]
 

@@ -8,12 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.fakes.small_release import Released
 
 from counteranimal.errors import PolicyError, UsageError
 from counteranimal.freeze.sign import PRIVATE_KEY, PUBLIC_KEY, keygen, load_private_key
 from counteranimal.release.layout import SIGNATURE, SUMS
 from counteranimal.release.signature import load_public_key, parse
+from tests.fakes.small_release import Released
 
 
 def test_the_private_key_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -11,9 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.fakes.freeze_elsewhere import main as freeze_here
-from tests.fakes.small_release import Released
-from tests.fakes.small_workspace import Small
 
 from counteranimal.errors import EnvironmentFailure, IntegrityError, UsageError
 from counteranimal.freeze.draft import draft
@@ -22,6 +19,9 @@ from counteranimal.freeze.render import render
 from counteranimal.freeze.write import publish, write_release
 from counteranimal.release.read import open_release
 from counteranimal.release.sums import digest_of_file
+from tests.fakes.freeze_elsewhere import main as freeze_here
+from tests.fakes.small_release import Released
+from tests.fakes.small_workspace import Small
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ELSEWHERE = (

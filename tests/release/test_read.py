@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.fakes.small_release import Released
 
 from counteranimal.errors import IntegrityError, UsageError
 from counteranimal.release.photos import PhotoFolder
 from counteranimal.release.read import open_release
 from counteranimal.release.sums import digest_of_bytes
+from tests.fakes.small_release import Released
 
 
 def test_an_opened_release_says_what_an_evaluation_needs(released: Released) -> None:

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.fakes.small_release import Released
 
 from counteranimal.errors import IntegrityError, UsageError
 from counteranimal.release.layout import SIGNATURE
 from counteranimal.release.signature import load_public_key, parse
+from tests.fakes.small_release import Released
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ import pytest
 import rfc8785
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.fakes.small_release import Released, edited, reseal, rewrite
 
 from counteranimal.errors import IntegrityError, UsageError
 from counteranimal.freeze.sign import keygen
 from counteranimal.release.layout import MANIFEST, RELEASE_FILES, SIGNATURE, SUMS
 from counteranimal.release.read import open_release
 from counteranimal.release.verify import VerifyReport, verify
+from tests.fakes.small_release import Released, edited, reseal, rewrite
 
 Rows = list[dict[str, Any]]
 

@@ -8,11 +8,11 @@ from datetime import datetime
 
 import pytest
 from PIL import Image
-from tests.serving.conftest import ask
 
 from counteranimal.errors import EnvironmentFailure, IntegrityError
 from counteranimal.serving.photos import PhotoServer, load_secret, signed_link
 from counteranimal.workspace import Blob, Workspace
+from tests.serving.conftest import ask
 
 SECRET = b"s" * 32
 

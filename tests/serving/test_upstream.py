@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.serving.conftest import ask
 
 from counteranimal.errors import EnvironmentFailure
 from counteranimal.serving.plan import EXACT, NEAR
 from counteranimal.serving.sample import SampleIndex
 from counteranimal.serving.upstream import SampleUpstream
+from tests.serving.conftest import ask
 
 pytestmark = pytest.mark.material
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.fakes.label_studio import Killed
-from tests.fakes.photo_pool import a_recipe, fill
 
 from counteranimal.annotate.agreement import agreement
 from counteranimal.annotate.answers import Answer, to_result
@@ -25,6 +23,8 @@ from counteranimal.annotate.status import status
 from counteranimal.annotate.studio import LabelStudioServer
 from counteranimal.annotate.verdicts import verdicts
 from counteranimal.workspace import Workspace
+from tests.fakes.label_studio import Killed
+from tests.fakes.photo_pool import a_recipe, fill
 
 pytestmark = [pytest.mark.studio, pytest.mark.xdist_group("label-studio")]
 

@@ -7,12 +7,12 @@ import stat
 from urllib.parse import urlencode
 
 import pytest
-from tests.studio_fixtures import VENV
 
 from counteranimal.annotate.server import PINNED, StudioServer, running, up
 from counteranimal.annotate.studio import LabelStudioServer
 from counteranimal.errors import EnvironmentFailure
 from counteranimal.settings import Settings
+from tests.studio_fixtures import VENV
 
 pytestmark = [pytest.mark.studio, pytest.mark.xdist_group("label-studio")]
 

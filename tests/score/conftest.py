@@ -1,0 +1,7 @@
+"""Models with real weights, built once a session."""
+
+from __future__ import annotations
+
+from tests.model_fixtures import lite2, offline_settings, real_photos, stand_in
+
+__all__ = ["lite2", "offline_settings", "real_photos", "stand_in"]
