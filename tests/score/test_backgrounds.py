@@ -74,7 +74,7 @@ def test_the_order_of_photos_and_of_words_changes_nothing() -> None:
 
 def test_an_unknown_background_cannot_be_read_off_scenes() -> None:
     """The sentence says what can be done."""
-    with pytest.raises(UsageError, match="'moon'.*image-text model"):
+    with pytest.raises(UsageError, match=r"'moon'.*image-text model"):
         scene_weights(["grass", "moon"])
 
 
