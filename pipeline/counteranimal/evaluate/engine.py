@@ -20,7 +20,7 @@ from counteranimal import tables
 from counteranimal.errors import EnvironmentFailure, IntegrityError, UsageError
 from counteranimal.evaluate.protocols import PROTOCOLS, ProtocolName, judge
 from counteranimal.models import Model, load_model
-from counteranimal.models.embeddings import Embedded, embed
+from counteranimal.models.embeddings import Embedded, embed, embedding_key
 from counteranimal.settings import Settings
 from counteranimal.workspace import Parts
 from counteranimal.zeroshot import class_logits
@@ -163,7 +163,7 @@ def _features(
 
     Batches that were done are stored, so a smaller batch goes on where the larger one stopped.
     """
-    parts = Parts(store / f"{model.identity.key()}-{VIEW}", "embeddings")
+    parts = Parts(store / embedding_key(model, VIEW), "embeddings")
     batch = settings.batch_size
     while True:
         current = settings.model_copy(update={"batch_size": batch})

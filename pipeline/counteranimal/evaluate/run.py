@@ -51,12 +51,14 @@ def _utc_now() -> datetime:
 class Evaluator:
     """How to evaluate: settings of the machine, labels to choose between, and where the time of the run comes from.
 
-    `labels.candidates` may stay empty: those of the release are used.
+    `labels.candidates` may stay empty: those of the release are used. `store` is where features are kept (none: the machine's
+    cache); a workspace passes its own, so that what scoring embedded is not embedded again.
     """
 
     settings: Settings
     labels: Labels = field(default_factory=Labels)
     clock: Callable[[], datetime] = _utc_now
+    store: Path | None = None
 
     def evaluate(self, release: Release, specs: Sequence[str | Model], *, photos: Path, out: Path) -> pa.Table:
         """Evaluate models on every photo of a release.
@@ -116,7 +118,7 @@ class Evaluator:
         kept = _kept(path, key)
         if kept is not None:
             return kept
-        store = self.settings.cache_folder / "embeddings"
+        store = self.store or self.settings.cache_folder / "embeddings"
         found = predict(model, photos, labels, settings=self.settings, store=store)
         tables.write(path, found.replace_schema_metadata({_KEY: key.encode()}))
         return found

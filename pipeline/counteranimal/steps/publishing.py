@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from counteranimal import tables
 from counteranimal.errors import UsageError
-from counteranimal.evaluate import run as evaluate_run
 from counteranimal.evaluate.engine import Labels, candidates_1v20
+from counteranimal.evaluate.run import Evaluator
 from counteranimal.freeze import draft as freeze_draft
 from counteranimal.freeze import photos as freeze_photos
 from counteranimal.freeze import sign, write
@@ -28,7 +28,7 @@ from counteranimal.settings import Settings
 from counteranimal.steps.curation import snapshot
 from counteranimal.steps.rounds import agreement
 from counteranimal.steps.run import Outcome, Run, step
-from counteranimal.steps.splitting import per_class_rule, photo_set
+from counteranimal.steps.splitting import embeddings_of, per_class_rule, photo_set
 
 __all__ = ["evaluate", "evaluate_release", "freeze", "headline", "keys", "release_of", "report"]
 
@@ -82,7 +82,7 @@ def _candidates(run: Run) -> dict[str, list[int]]:
     rule = run.recipe.splits[0]
     splits = run.workspace.table("splits")
     grouped = splits.filter(pc.and_(pc.equal(splits["split"], rule.name), pc.not_equal(splits["group"], "other")))
-    store = run.workspace.home / "tables" / "embeddings"
+    store = embeddings_of(run.workspace)
     return candidates_1v20(rule.selector, photo_set(run, grouped), Labels(), settings=run.settings, store=store)
 
 
@@ -94,15 +94,19 @@ def evaluate(run: Run, *, version: str, models: Sequence[str] = ()) -> Outcome:
         raise UsageError("no model is named; add models to [evaluate] in the recipe or pass --model")
     release = open_release(release_of(run, version))
     out = run.workspace.folder("evaluations") / version
-    photos = run.workspace.folder("photos")
-    return evaluate_release(release, chosen, photos=photos, settings=run.settings, out=out)
+    evaluator = Evaluator(run.settings, store=embeddings_of(run.workspace))
+    return _evaluated(evaluator, release, chosen, photos=run.workspace.folder("photos"), out=out)
 
 
 def evaluate_release(
     release: Release, models: Sequence[str], *, photos: Path, settings: Settings, out: Path
 ) -> Outcome:
     """Evaluate models on a release anywhere; needs no workspace."""
-    results = evaluate_run.evaluate(release, list(models), photos=photos, settings=settings, out=out)
+    return _evaluated(Evaluator(settings), release, models, photos=photos, out=out)
+
+
+def _evaluated(evaluator: Evaluator, release: Release, models: Sequence[str], *, photos: Path, out: Path) -> Outcome:
+    results = evaluator.evaluate(release, list(models), photos=photos, out=out)
     counts = {"photos": len(release.entries), "models": len(models), "figures": len(results), "results": str(out)}
     return Outcome("evaluate", counts)
 

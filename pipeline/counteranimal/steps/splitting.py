@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,8 +19,9 @@ from counteranimal.discovery import assign, choose_pairs, diagnose, group_figure
 from counteranimal.evaluate.engine import Labels, PhotoSet, predict
 from counteranimal.steps.curation import dedupe, propose, score
 from counteranimal.steps.run import Outcome, Run, step
+from counteranimal.workspace import Workspace
 
-__all__ = ["REBUILD", "per_class_rule", "photo_set", "rebuild", "splits", "verdicts"]
+__all__ = ["REBUILD", "embeddings_of", "per_class_rule", "photo_set", "rebuild", "splits", "verdicts"]
 
 
 @step
@@ -58,6 +60,11 @@ def splits(run: Run) -> Outcome:
     return Outcome("splits", {**counts, "diagnostics": diagnostics}, _sentence(pairs))
 
 
+def embeddings_of(workspace: Workspace) -> Path:
+    """Return where a workspace keeps image features, one folder a model and view; every stage shares it."""
+    return workspace.home / "tables" / "embeddings"
+
+
 def photo_set(run: Run, table: pa.Table) -> PhotoSet:
     """Return the photos of a table with their classes, read from the workspace's store."""
     indices = {item.id: item.imagenet for item in run.recipe.classes}
@@ -65,7 +72,7 @@ def photo_set(run: Run, table: pa.Table) -> PhotoSet:
 
 
 def _selector_predictions(run: Run, pool: pa.Table) -> pa.Table:
-    store = run.workspace.home / "tables" / "embeddings"
+    store = embeddings_of(run.workspace)
     found = [
         predict(selector, photo_set(run, pool), Labels(protocols=("1v1000",)), settings=run.settings, store=store)
         for selector in sorted({rule.selector for rule in run.recipe.splits})
