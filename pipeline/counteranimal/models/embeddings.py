@@ -45,7 +45,7 @@ class Embedded(NamedTuple):
 
 def embedding_key(model: Model, view: str) -> str:
     """Return the folder name for a model's features of a view: another model, crop or version of this code starts afresh."""
-    crop = model.preprocessing_for(view).key
+    crop = _preprocessing(model, view).key
     return re.sub(r"[^a-z0-9.-]+", "-", f"{model.identity.key()}-{view}-{crop}-v{_VERSION}")
 
 
@@ -122,8 +122,7 @@ def _batches(
     task: _Task, shard: Sequence[str], rejected: dict[str, Rejected]
 ) -> Iterator[tuple[list[str], NDArray[np.uint8]]]:
     """Yield (photo ids, crops of shape (n, size, size, 3)); decoding runs ahead of the model by a few batches."""
-    # A model in memory may know no view but its own.
-    preprocessing = task.model.preprocessing if task.view == "centre" else task.model.preprocessing_for(task.view)
+    preprocessing = _preprocessing(task.model, task.view)
     waiting: deque[tuple[Sequence[str], list[Future[Crop]]]] = deque()
     todo = deque(shards_of(shard, task.settings.batch_size))
     with ThreadPoolExecutor(task.settings.workers) as threads, bar() as progress:
@@ -143,6 +142,11 @@ def _batches(
                 progress.advance(counted, len(photo_ids))
         finally:
             threads.shutdown(cancel_futures=True)
+
+
+def _preprocessing(model: Model, view: str) -> Preprocessing:
+    # A model in memory may know no view but its own.
+    return model.preprocessing if view == "centre" else model.preprocessing_for(view)
 
 
 def _crop(read: Callable[[str], bytes], preprocessing: Preprocessing, photo_id: str) -> Crop:
