@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from counteranimal import tables
-from counteranimal.errors import EnvironmentFailure, IntegrityError
+from counteranimal.errors import EnvironmentFailure, IntegrityError, UsageError
 from counteranimal.workspace import Workspace
 
 Start = Callable[..., "Popen[str]"]
@@ -83,7 +83,7 @@ def test_a_leftover_temporary_file_is_no_part(workspace: Workspace) -> None:
 
 def test_a_view_that_was_never_written_says_which_stage_to_run(workspace: Workspace) -> None:
     """Reading too early is a sentence; asking for nothing-yet is the empty table."""
-    with pytest.raises(IntegrityError, match=r"table clusters is missing .*run the stage"):
+    with pytest.raises(UsageError, match=r"table clusters is missing .*run `counteranimal dedupe`"):
         workspace.table("clusters")
     assert workspace.table_or_empty("clusters").equals(tables.empty("clusters"))
     workspace.write_table("clusters", tables.empty("clusters"))

@@ -5,6 +5,7 @@ Decides the words on standard output and error and the exit code. Leaves all wor
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -69,6 +70,15 @@ def verb(function: Callable[Parameters, None]) -> Callable[Parameters, None]:
             raise typer.Exit(0) from error
         except (typer.Exit, typer.Abort):
             raise
+        except OSError as error:
+            where = f" at {error.filename}" if error.filename else ""
+            cause = error.strerror or str(error)
+            _report(
+                "EnvironmentFailure",
+                f"the system refuses{where} ({cause}); mend that or choose another place, and run the same command again",
+                as_json=as_json,
+            )
+            raise typer.Exit(_STOPPED) from error
         except Exception as error:
             _report("Bug", _keep_traceback(error), as_json=as_json)
             raise typer.Exit(_BUG) from error
@@ -80,7 +90,9 @@ def _report(kind: str, sentence: str, *, as_json: bool) -> None:
     one_line = " ".join(sentence.split())
     typer.echo(f"error: {one_line}", err=True)
     if as_json:
-        typer.echo(json.dumps({"error": kind, "message": one_line}, ensure_ascii=False))
+        # Standard output may be what failed; the sentence above has been said already.
+        with contextlib.suppress(OSError):
+            typer.echo(json.dumps({"error": kind, "message": one_line}, ensure_ascii=False))
 
 
 def _keep_traceback(error: Exception) -> str:

@@ -47,7 +47,7 @@ def demo(
     quick: Annotated[bool, typer.Option("--quick", help="A tiny sample, for a look or a test.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Crawl a few photos of the real iNaturalist instead.")] = False,
     port: Annotated[
-        int, typer.Option("--port", help="Loopback port of the sample upstream.")
+        int, typer.Option("--port", min=1, max=65535, help="Loopback port of the sample upstream.")
     ] = demo_steps.DEFAULT_PORT,
     as_json: AsJson = False,
 ) -> None:

@@ -48,9 +48,11 @@ def verify(
         for note in found.notes:
             typer.echo(f"note: {note}")
     if not found.ok:
-        raise IntegrityError(
-            f"{release} does not verify: {len(found.problems)} problem(s), the first: {found.problems[0]}"
-        )
+        sentence = f"{release} does not verify: {len(found.problems)} problem(s), the first: {found.problems[0]}"
+        if as_json:  # the record above is the one JSON object, and it holds the problems
+            typer.echo(f"error: {sentence}", err=True)
+            raise typer.Exit(IntegrityError.exit_code)
+        raise IntegrityError(sentence)
     if not as_json:
         counted = ", ".join(f"{name} {number}" for name, number in found.counts.items())
         typer.echo(f"{found.name} {found.version} verifies ({counted}; signature {found.signature})")

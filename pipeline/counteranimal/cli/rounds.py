@@ -77,7 +77,9 @@ def pull(
 @verb
 def status(recipe_file: RecipeFile, home: Home = None, as_json: AsJson = False) -> None:
     """Say how far each round and each person is."""
-    emit(rounds.round_status(open_run(recipe_file, home)), as_json=as_json)
+    found = rounds.round_status(open_run(recipe_file, home))
+    empty = None if found else "no round is planned yet; `counteranimal annotate plan` draws one"
+    emit(found, as_json=as_json, sentence=empty)
 
 
 @annotate.command(epilog="Example: counteranimal annotate agreement --round r1 -r recipe.toml --json")
@@ -117,7 +119,9 @@ def close(recipe_file: RecipeFile, round_id: RoundName, home: Home = None, as_js
 @verb
 def up(
     home: Home = None,
-    port: Annotated[int | None, typer.Option("--port", help="Loopback port (default: a free one).")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="Loopback port (default: a free one).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start the pinned server in its own environment, with its own secrets; the first start takes about a minute."""

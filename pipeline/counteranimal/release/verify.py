@@ -180,9 +180,7 @@ def _signature(course: _Course, pinned: str | None) -> None:
     course.signed_by = found.public_key
     course.signature = "good" if pinned is not None else "not pinned"
     if pinned is None:
-        course.notes.append(
-            f"signed by the key {found.public_key}, which nothing here vouches for; pin it with --public-key"
-        )
+        course.notes.append(f"signed by the key {found.public_key}, which nothing here vouches for; pin it with --key")
 
 
 def _files(course: _Course) -> None:

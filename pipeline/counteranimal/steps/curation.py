@@ -12,6 +12,7 @@ from counteranimal.crawl import run as crawl_run
 from counteranimal.crawl.snapshot import candidates_table, fetches_table
 from counteranimal.crawl.sources.protocol import plugin_of
 from counteranimal.dedupe import run as dedupe_run
+from counteranimal.errors import UsageError
 from counteranimal.recipe import Recipe
 from counteranimal.score import propose as score_propose
 from counteranimal.score import run as score_run
@@ -63,7 +64,8 @@ def crawl(run: Run, *, limit: int | None = None, retry: Sequence[str] = ()) -> O
 @step
 def dedupe(run: Run) -> Outcome:
     """Fingerprint what is new and decide which photo of each cluster is kept."""
-    snapshot(run)
+    if not snapshot(run).discovered:
+        raise UsageError(f"nothing is crawled in {run.workspace.home} yet; run `counteranimal crawl` first")
     made = dedupe_run.fingerprint(run.workspace, settings=run.settings)
     counts = {**made, **dedupe_run.cluster(run.recipe, run.workspace)}
     counted = conservation(run.workspace)

@@ -20,6 +20,7 @@ from counteranimal.freeze import photos as freeze_photos
 from counteranimal.freeze import sign, write
 from counteranimal.freeze.inputs import Terms
 from counteranimal.models import load_model
+from counteranimal.release.layout import parse_version
 from counteranimal.release.read import Release, open_release
 from counteranimal.report.gather import gather
 from counteranimal.report.page import write_report
@@ -58,6 +59,7 @@ def freeze(run: Run, *, version: str, private_key: Path | None = None) -> Outcom
     private_key : Path, optional
         PEM file made by `keygen`; without it the workspace's own key signs.
     """
+    parse_version(version)
     snapshot(run)
     terms = Terms(
         version=version,
@@ -106,6 +108,7 @@ def evaluate_release(
 
 
 def _evaluated(evaluator: Evaluator, release: Release, models: Sequence[str], *, photos: Path, out: Path) -> Outcome:
+    out.mkdir(parents=True, exist_ok=True)  # before the work, so that a bad place costs nothing
     results = evaluator.evaluate(release, list(models), photos=photos, out=out)
     counts = {"photos": len(release.entries), "models": len(models), "figures": len(results), "results": str(out)}
     return Outcome("evaluate", counts)

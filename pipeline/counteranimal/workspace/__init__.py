@@ -24,12 +24,23 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from counteranimal import tables
-from counteranimal.errors import EnvironmentFailure
+from counteranimal.errors import EnvironmentFailure, UsageError
 from counteranimal.workspace.blobs import Blob, Blobs, write_atomically
 from counteranimal.workspace.journal import Journal
 from counteranimal.workspace.parts import Parts
 
 __all__ = ["Blob", "Blobs", "Journal", "Parts", "Workspace", "write_atomically"]
+
+# The verb that makes a view; what is not here is made by `rebuild`.
+_MADE_BY = {
+    "candidates": "crawl",
+    "fetches": "crawl",
+    "photos": "crawl",
+    "fingerprints": "dedupe",
+    "clusters": "dedupe",
+    "scores": "score",
+    "preview": "propose",
+}
 
 
 class Workspace:
@@ -71,8 +82,12 @@ class Workspace:
         return ordered
 
     def table(self, name: str) -> pa.Table:
-        """Read a view; raises IntegrityError if its stage has not run."""
-        return tables.read(self.table_path(name), name)
+        """Read a view; raises UsageError, naming the verb to run, if its stage has not run."""
+        path = self.table_path(name)
+        if not path.exists():
+            verb = _MADE_BY.get(name, "rebuild")
+            raise UsageError(f"table {name} is missing at {path}; run `counteranimal {verb}` first")
+        return tables.read(path, name)
 
     def table_or_empty(self, name: str) -> pa.Table:
         """Read a view, or the empty table where its stage has not run yet."""
