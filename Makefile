@@ -19,7 +19,7 @@ demo: install label-studio ## the main job, end to end, on real photos (LIVE=1: 
 	@.venv/bin/python -m flows.demo $(if $(LIVE),--live) $(DEMO_ARGS)
 
 test: install label-studio browser check ## everything: gates, unit, server, browser and demo tests
-	@.venv/bin/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: install ## ruff, mypy strict, import layers, generated documents
 	@.venv/bin/ruff check .
