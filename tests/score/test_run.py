@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from counteranimal import tables
-from counteranimal.errors import IntegrityError
+from counteranimal.errors import UsageError
 from counteranimal.recipe import Recipe, RecipeClass, SourceSpec, SplitRule, background_mapping
 from counteranimal.score.measure import may_tune_on, measure
 from counteranimal.score.propose import preview
@@ -138,5 +138,5 @@ def test_the_preview_says_that_it_decides_nothing(scored: Scored, offline_settin
 
 def test_scoring_before_deduplication_names_the_missing_step(workspace: Workspace, offline_settings: Settings) -> None:
     """Instead of scoring duplicates."""
-    with pytest.raises(IntegrityError, match="clusters is missing"):
+    with pytest.raises(UsageError, match="clusters is missing.*counteranimal dedupe"):
         score(_recipe(), workspace, settings=offline_settings)
