@@ -10,7 +10,7 @@ UV := .uv/bin/uv
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help demo test check docs lock label-studio install browser clean
+.PHONY: help demo test check docs lock label-studio install browser peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,6 +34,8 @@ docs: install ## write the generated pages of docs/reference
 install: .venv/.installed ## the project's environment, .venv
 
 label-studio: .venv-label-studio/.installed ## the Label Studio server's own environment
+
+peers: .venv-peers/.installed ## the other tools that bench/ compares with, in .venv-peers
 
 browser: ## Chromium for the browser tests (Debian)
 	@if ! command -v chromium >/dev/null; then
@@ -70,9 +72,16 @@ $(UV):
 	$(UV) pip install --quiet --python .venv-label-studio/bin/python label-studio==1.23.2 -c constraints-label-studio.txt
 	touch $@
 
-lock: $(UV) ## compute constraints.txt and constraints-label-studio.txt anew
+.venv-peers/.installed: bench/peers.in constraints-peers.txt | $(UV)
+	@echo "installing the peers into .venv-peers" >&2
+	[ -x .venv-peers/bin/python ] || $(UV) venv --quiet --python $(PYTHON) .venv-peers
+	$(UV) pip install --quiet --python .venv-peers/bin/python -r bench/peers.in -c constraints-peers.txt
+	touch $@
+
+lock: $(UV) ## compute the constraints files anew
 	@env -u UV_FIND_LINKS $(UV) pip compile --quiet pyproject.toml -c constraints.in --extra all --group dev --no-annotate --no-header -o constraints.txt
 	echo label-studio==1.23.2 | env -u UV_FIND_LINKS $(UV) pip compile --quiet - --no-annotate --no-header -o constraints-label-studio.txt
+	env -u UV_FIND_LINKS $(UV) pip compile --quiet bench/peers.in --no-annotate --no-header -o constraints-peers.txt
 
 clean: ## remove environments and the demo's workspace
-	@rm -rf .venv .venv-label-studio .uv demo
+	@rm -rf .venv .venv-label-studio .venv-peers .uv demo
