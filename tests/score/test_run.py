@@ -138,5 +138,5 @@ def test_the_preview_says_that_it_decides_nothing(scored: Scored, offline_settin
 
 def test_scoring_before_deduplication_names_the_missing_step(workspace: Workspace, offline_settings: Settings) -> None:
     """Instead of scoring duplicates."""
-    with pytest.raises(UsageError, match="clusters is missing.*counteranimal dedupe"):
+    with pytest.raises(UsageError, match=r"clusters is missing.*counteranimal dedupe"):
         score(_recipe(), workspace, settings=offline_settings)
