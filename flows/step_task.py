@@ -36,7 +36,7 @@ class Reference:
         settings = load_settings(home=Path(self.home) if self.home else None)
         return Run(
             recipe=load_recipe(Path(self.recipe)),
-            workspace=Workspace(settings.home, settings.journal_url),
+            workspace=Workspace(settings.home, settings.journal_url, settings.store),
             settings=settings,
             now=datetime.now(UTC),
         )

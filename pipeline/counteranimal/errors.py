@@ -62,6 +62,7 @@ class Reason(StrEnum):
     DECODE_TIMEOUT = "E_DECODE_TIMEOUT"
     DECODE_MEMORY = "E_DECODE_MEMORY"
     MISMATCH = "E_MISMATCH"
+    LOST = "E_LOST"
     ANSWER = "E_ANSWER"
     CLASS_CONFLICT = "class_conflict"
     NOT_FINITE = "E_NOT_FINITE"

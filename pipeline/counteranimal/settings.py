@@ -30,6 +30,13 @@ class Settings(BaseSettings):
     journal_url: str = Field(
         default="", description="SQLAlchemy URL of a shared journal; empty: SQLite in the workspace"
     )
+    store: Path | None = Field(
+        default=None,
+        description="folder of the photos' bytes; homes that share a journal may share it (default: in home)",
+    )
+    claim_seconds: Annotated[float, Field(ge=0.5)] = Field(
+        default=120.0, description="a run that shares a journal and shows no sign of life for so long is taken for dead"
+    )
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
         default=min(8, os.cpu_count() or 1), description="local processes for per-photo work"
     )

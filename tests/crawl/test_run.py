@@ -355,5 +355,5 @@ def test_upstream_names_never_become_paths(site: CrawledSite, workspace: Workspa
     assert balance(recipe, workspace).discovered == len(names)
     allowed = {"home"}
     assert {path.name for path in tmp_path.iterdir()} <= allowed
-    stored = [path for path in workspace.blobs.root.rglob("*") if path.is_file() and path.suffix != ".json"]
+    stored = [path for path in workspace.blobs.root.rglob("*/*") if path.suffix != ".json"]
     assert sorted(path.name for path in stored) == list(workspace.blobs.ids())

@@ -161,7 +161,7 @@ def test_a_changed_bit_is_found_on_reading(tmp_path: Path) -> None:
 
 def test_a_missing_blob_says_what_to_do(tmp_path: Path) -> None:
     """A photo that is not there is named, with the next step."""
-    with pytest.raises(IntegrityError, match=r"is not in the store .*; crawl or restore it"):
+    with pytest.raises(IntegrityError, match=r"is not in the store .*; copy it from the store that fetched it"):
         Blobs(tmp_path).read("0" * 64)
 
 
@@ -182,7 +182,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_corrupt(tmp_path: Path, sta
     assert len(names) >= 16
     assert all(blobs.read(name) for name in names)
     assert corrupt(root) == []
-    blobs.sweep_temporary()
+    blobs.finish_temporary()
     assert not list(root.rglob("*.tmp"))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from counteranimal.errors import EnvironmentFailure, MissingDependency, UsageError
+from counteranimal.errors import EnvironmentFailure, IntegrityError, MissingDependency, UsageError
 from counteranimal.workspace import Journal
 
 
@@ -91,11 +91,11 @@ def test_sqlite_syncs_every_commit(url: str) -> None:
 
 @pytest.mark.case("B12")
 def test_a_broken_database_is_found_at_start(tmp_path: Path, url: str) -> None:
-    """A file that is no database is named; nothing is written over it."""
+    """A file that is no database is named, with the verb that mends it; nothing is written over it."""
     (tmp_path / "journal.sqlite").write_bytes(b"this is no database at all, but long enough" * 30)
-    with pytest.raises(EnvironmentFailure, match=r"journal\.sqlite cannot be used .*mend the database") as caught:
+    with pytest.raises(IntegrityError, match=r"journal\.sqlite is damaged .*counteranimal recover") as caught:
         Journal(url)
-    assert caught.value.exit_code == 4
+    assert caught.value.exit_code == 3
 
 
 def test_a_locked_database_is_the_machines_failure(tmp_path: Path, url: str) -> None:

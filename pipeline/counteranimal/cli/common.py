@@ -9,7 +9,9 @@ import contextlib
 import functools
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -53,6 +55,7 @@ def verb(function: Callable[Parameters, None]) -> Callable[Parameters, None]:
     @functools.wraps(function)
     def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         as_json = bool(kwargs.get("as_json", False))
+        _stop_on_sigterm()
         try:
             function(*args, **kwargs)
         except CounteranimalError as error:
@@ -86,6 +89,12 @@ def verb(function: Callable[Parameters, None]) -> Callable[Parameters, None]:
     return guarded
 
 
+def _stop_on_sigterm() -> None:
+    """Let SIGTERM end a verb as Ctrl-C does: what is done is kept, one sentence, exit code 4."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def _report(kind: str, sentence: str, *, as_json: bool) -> None:
     one_line = " ".join(sentence.split())
     typer.echo(f"error: {one_line}", err=True)
@@ -108,7 +117,7 @@ def _keep_traceback(error: Exception) -> str:
 def open_workspace(home: Path | None) -> tuple[Workspace, Settings]:
     """Return the workspace and the settings it was opened with."""
     settings = load_settings(home=home)
-    return Workspace(settings.home, settings.journal_url), settings
+    return Workspace(settings.home, settings.journal_url, settings.store), settings
 
 
 def open_run(recipe: Path, home: Path | None) -> Run:

@@ -103,13 +103,17 @@ def crawl(
     retry: Annotated[
         list[str] | None, typer.Option("--retry", help="Try again what ended so: failed, deferred or rejected.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be fetched and how long it takes; asks nobody.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask the recipe's sources for candidates and fetch what is pending, politely and resumably."""
     allowed = {"failed", "deferred", "rejected"}
     if unknown := sorted(set(retry or ()) - allowed):
         raise UsageError(f"--retry {unknown[0]!r} is no state; use one of {', '.join(sorted(allowed))}")
-    _tell(curation.crawl(open_run(recipe_file, home), limit=limit, retry=tuple(retry or ())), as_json=as_json)
+    work = curation.preview_crawl if dry_run else curation.crawl
+    _tell(work(open_run(recipe_file, home), limit=limit, retry=tuple(retry or ())), as_json=as_json)
 
 
 @verb

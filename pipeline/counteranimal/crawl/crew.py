@@ -14,10 +14,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Self
 
 from counteranimal.crawl.budget import BudgetSpent
 from counteranimal.crawl.intake import GROUP_BYTES, GROUP_ITEMS, Attempt
 from counteranimal.crawl.outcome import Faulty, Postponed, Unreachable, Visit
+from counteranimal.crawl.pending import Pending
 from counteranimal.crawl.politeness import Clock
 from counteranimal.errors import EnvironmentFailure, Reason, Rejected
 from counteranimal.images import ImageInfo
@@ -28,6 +30,8 @@ MOST_AT_ONCE = 24
 """Photos held in memory while they are fetched and decoded; times the size cap this bounds the run's memory."""
 
 _GRACE = 5.0
+# Attempts that are claimed and read from the journal at once: few, so that two runs share a host's photos.
+_OPENED_AT_ONCE = 16
 _LAST_TRUNCATED = 3
 
 
@@ -41,16 +45,51 @@ class Tally:
     spent: str = ""
     stopped: str = ""
 
+    def __iadd__(self, other: Tally) -> Self:
+        """Add what another round did."""
+        self.statuses += other.statuses
+        self.unreachable += other.unreachable
+        self.postponed = {**other.postponed, **self.postponed}
+        self.spent, self.stopped = self.spent or other.spent, self.stopped or other.stopped
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """What the crew works with: get bytes, look at them, commit a group; and the run's clock and progress."""
+    """What the crew works with: open what is pending, get bytes, look at them, commit a group; and clock, progress, signs of life.
 
+    `open` returns the attempts that are this run's to make, `commit` those that were recorded. `sign` is called every `between_signs` seconds.
+    """
+
+    open: Callable[[list[Pending]], list[Attempt]]
     get: Callable[[Attempt, Visit], Awaitable[bytes]]
     look: Callable[[bytes], ImageInfo]
-    commit: Callable[[list[Attempt]], None]
+    commit: Callable[[list[Attempt]], list[Attempt]]
     clock: Clock
     advance: Callable[[], None]
+    sign: Callable[[], None] = lambda: None
+    between_signs: float = 0.0
+
+
+class _Queue:
+    """What is pending for one host, opened a few at a time."""
+
+    def __init__(self, waiting: deque[Pending], open_some: Callable[[list[Pending]], list[Attempt]]) -> None:
+        self._waiting = waiting
+        self._open = open_some
+        self._ready: deque[Attempt] = deque()
+        self._opening = asyncio.Lock()
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._ready)
+
+    async def next(self) -> Attempt | None:
+        """Return the next attempt of this run, None when nothing is left."""
+        async with self._opening:
+            while not self._ready and self._waiting:
+                some = [self._waiting.popleft() for _ in range(min(_OPENED_AT_ONCE, len(self._waiting)))]
+                self._ready.extend(await asyncio.to_thread(self._open, some))
+            return self._ready.popleft() if self._ready else None
 
 
 class Crew:
@@ -72,7 +111,7 @@ class Crew:
         self._stop = asyncio.Event()
         self.tally = Tally()
 
-    async def work(self, queues: Mapping[str, deque[Attempt]], at_once: Mapping[str, int]) -> Tally:
+    async def work(self, queues: Mapping[str, deque[Pending]], at_once: Mapping[str, int]) -> Tally:
         """Fetch everything in the queues, `at_once[host]` at a time of a host, and return what happened.
 
         Raises
@@ -82,17 +121,20 @@ class Crew:
         """
         with ThreadPoolExecutor(self._workers, "decode") as threads, self._signals():
             committer = asyncio.create_task(self._commit_groups())
-            crew = [
-                asyncio.create_task(self._serve(queue, threads))
-                for host, queue in queues.items()
-                for _ in range(min(at_once[host], len(queue)))
-            ]
+            crew = []
+            for host, waiting in queues.items():
+                queue = _Queue(waiting, self._hands.open)
+                crew += [
+                    asyncio.create_task(self._serve(queue, threads)) for _ in range(min(at_once[host], len(queue)))
+                ]
+            alive = asyncio.create_task(self._show_life())
             try:
-                await self._until_done(crew, committer)
+                await self._until_done([*crew], committer, alive)
             finally:
-                for task in crew:
+                for task in (*crew, alive):
                     task.cancel()
                 outcomes = await asyncio.gather(*crew, return_exceptions=True)
+                outcomes += await asyncio.gather(alive, return_exceptions=True)
                 # The committer may die with its queue full, so that nobody would ever take the end from it.
                 end = asyncio.create_task(self._done.put(None))
                 await asyncio.wait([committer, end], return_when=asyncio.FIRST_COMPLETED)
@@ -104,7 +146,14 @@ class Crew:
                     raise outcome
         return self.tally
 
-    async def _until_done(self, crew: list[asyncio.Task[None]], committer: asyncio.Task[None]) -> None:
+    async def _show_life(self) -> None:
+        while self._hands.between_signs:
+            await asyncio.sleep(self._hands.between_signs)
+            await asyncio.to_thread(self._hands.sign)
+
+    async def _until_done(
+        self, crew: list[asyncio.Task[None]], committer: asyncio.Task[None], alive: asyncio.Task[None]
+    ) -> None:
         """Wait for the crew; after a stop only for a moment, and not at all once nothing can be committed or one died."""
         stop = asyncio.create_task(self._stop.wait())
         waiting: set[asyncio.Task[None]] = set(crew)
@@ -112,20 +161,20 @@ class Crew:
             while waiting and not self._stop.is_set() and not committer.done():
                 done, _ = await asyncio.wait([*waiting, stop, committer], return_when=asyncio.FIRST_COMPLETED)
                 waiting -= done
-                if any(task in done and task.exception() is not None for task in crew):
+                if any(task in done and task.exception() is not None for task in crew) or _failed(alive):
                     return
             if waiting and not committer.done():
                 await asyncio.wait(waiting, timeout=_GRACE)
         finally:
             stop.cancel()
 
-    async def _serve(self, queue: deque[Attempt], threads: ThreadPoolExecutor) -> None:
+    async def _serve(self, queue: _Queue, threads: ThreadPoolExecutor) -> None:
         while queue and not self._stop.is_set():
             async with self._room:
-                # Looked at again: others may have emptied the queue while this one waited for room.
-                if not queue or self._stop.is_set():
+                attempt = await queue.next()
+                # None: others emptied the queue while this one waited for room, or another run holds what was left.
+                if attempt is None or self._stop.is_set():
                     return
-                attempt = queue.popleft()
                 if await self._attempt(attempt, threads):
                     await self._done.put(attempt)
                 self._hands.advance()
@@ -171,8 +220,8 @@ class Crew:
                     break
                 group.append(following)
                 size += len(following.data)
-            await asyncio.to_thread(self._hands.commit, group)
-            self.tally.statuses.update(attempt.status for attempt in group)
+            recorded = await asyncio.to_thread(self._hands.commit, group)
+            self.tally.statuses.update(attempt.status for attempt in recorded)
             for attempt in group:
                 attempt.data = b""
             if last:
@@ -199,6 +248,10 @@ class Crew:
     def _stop_for(self, name: str) -> None:
         self.tally.stopped = name
         self._stop.set()
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None
 
 
 def as_failure(tally: Tally, stored: int, left: int) -> EnvironmentFailure | None:

@@ -6,7 +6,7 @@ may be to `images` and where they lie to `workspace`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,11 +15,17 @@ from counteranimal.errors import Reason, Rejected
 from counteranimal.ids import fold_unit, photo_id_of
 from counteranimal.images import DecoderPool, ImageInfo, sniff
 from counteranimal.workspace import Blob, Workspace
+from counteranimal.workspace.blobs import Side
 
-__all__ = ["GROUP_BYTES", "GROUP_ITEMS", "Attempt", "Store", "look_at"]
+__all__ = ["GROUP_BYTES", "GROUP_ITEMS", "LOST", "Attempt", "Store", "look_at", "stored_row"]
+
+LOST = "lost"
+"""Status of a `stored` row that takes an earlier one back: the bytes are gone from that store."""
 
 GROUP_ITEMS = 64
 GROUP_BYTES = 32 * 1024 * 1024
+
+_NOT_IN_SIDE = frozenset({"position", "seen_at", "status", "reason"})
 
 
 @dataclass(slots=True)
@@ -66,53 +72,98 @@ def look_at(data: bytes, pool: DecoderPool) -> ImageInfo:
 
 
 class Store:
-    """Commits groups of attempts to a workspace; one thread at a time."""
+    """Commits groups of attempts to a workspace; one thread at a time.
 
-    def __init__(self, workspace: Workspace, withdrawn: Collection[str]) -> None:
+    Parameters
+    ----------
+    workspace : Workspace
+        Locked by this process.
+    withdrawn : collection of str
+        Photo ids that are not to be stored again.
+    still_ours : callable
+        Told of a group that is about to be stored; returns the attempts that may be, see `Claims.storing`.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        withdrawn: Collection[str],
+        still_ours: Callable[[Sequence[Attempt]], list[Attempt]] = list,
+    ) -> None:
         self._workspace = workspace
         self._withdrawn = withdrawn
+        self._still_ours = still_ours
+        self._store = workspace.blobs.identity()
 
-    def commit(self, group: Sequence[Attempt]) -> None:
-        """Store the bytes, then record them; after a crash in between the photos are fetched again, never lost.
+    def commit(self, group: Sequence[Attempt]) -> list[Attempt]:
+        """Store the bytes, then record them in one transaction, and return what was recorded.
+
+        Killed in between, the next run records what was stored.
 
         Raises
         ------
         EnvironmentFailure
             If the disk is full or the journal is away; nothing of the group is recorded then.
         """
-        ordered = sorted(group, key=lambda attempt: attempt.order)
+        ordered = sorted(self._still_ours(group), key=lambda attempt: attempt.order)
         for attempt in ordered:
             if attempt.status == "stored":
                 attempt.photo_id = photo_id_of(attempt.data)
                 if attempt.photo_id in self._withdrawn:
                     attempt.status, attempt.reason = "rejected", str(Reason.OPTOUT)
         kept = [attempt for attempt in ordered if attempt.status == "stored"]
-        self._workspace.blobs.put_many([Blob(attempt.data, _side(attempt)) for attempt in kept])
-        self._workspace.journal.append("stored", [self._stored_row(attempt) for attempt in kept])
-        self._workspace.journal.append("fetches", [attempt.row() for attempt in ordered])
+        self._workspace.blobs.put_many([Blob(attempt.data, self._side(attempt)) for attempt in kept])
+        self._workspace.journal.append_all(
+            {
+                "stored": [self._stored_row(attempt) for attempt in kept],
+                "fetches": [attempt.row() for attempt in ordered],
+            }
+        )
+        return ordered
 
     def _stored_row(self, attempt: Attempt) -> dict[str, Any]:
-        candidate, info, photo_id = attempt.candidate, attempt.info, attempt.photo_id
-        if info is None or photo_id is None:
-            raise Rejected(Reason.DECODE, "a photo reached the store without being looked at")
-        return {
-            "photo_id": photo_id,
-            "candidate_id": candidate["candidate_id"],
-            "mime": info.mime,
+        facts = {
+            "photo_id": attempt.photo_id,
             "bytes": len(attempt.data),
+            "stored_at": attempt.at,
+            "store": self._store,
+        }
+        return stored_row(attempt.candidate, _info_of(attempt), facts)
+
+    def _side(self, attempt: Attempt) -> Side:
+        """Return everything that the journal will say of the photo, so that it can be listed without the journal."""
+        info = _info_of(attempt)
+        told: dict[str, Any] = {name: value for name, value in attempt.candidate.items() if name not in _NOT_IN_SIDE}
+        return {
+            **told,
+            "attempt": attempt.number,
+            "http_status": attempt.http_status,
+            "retrieved_at": attempt.at.isoformat(),
+            "mime": info.mime,
             "width": info.width,
             "height": info.height,
-            "fold_unit": fold_unit(
-                candidate["source"],
-                observer_id=candidate["observer_id"],
-                observation_id=candidate["observation_id"],
-                photo_id=photo_id,
-            ),
-            "stored_at": attempt.at,
+            "run": self._workspace.blobs.writer,
         }
 
 
-def _side(attempt: Attempt) -> dict[str, str | None]:
-    candidate = attempt.candidate
-    names = ("candidate_id", "source", "url", "page_url", "licence", "licence_raw", "author", "attribution")
-    return {**{name: candidate[name] for name in names}, "retrieved_at": attempt.at.isoformat()}
+def stored_row(candidate: Mapping[str, Any], info: ImageInfo, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of `stored`; `facts` are photo_id, bytes, stored_at and store."""
+    return {
+        **facts,
+        "candidate_id": candidate["candidate_id"],
+        "mime": info.mime,
+        "width": info.width,
+        "height": info.height,
+        "fold_unit": fold_unit(
+            candidate["source"],
+            observer_id=candidate["observer_id"],
+            observation_id=candidate["observation_id"],
+            photo_id=facts["photo_id"],
+        ),
+    }
+
+
+def _info_of(attempt: Attempt) -> ImageInfo:
+    if attempt.info is None:
+        raise Rejected(Reason.DECODE, "a photo reached the store without being looked at")
+    return attempt.info

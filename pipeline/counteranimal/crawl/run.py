@@ -6,29 +6,30 @@ loses none. Expects the caller to hold the workspace's lock.
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, deque
-from collections.abc import Collection, Iterator, Mapping
-from datetime import datetime
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
-from counteranimal.crawl.budget import Ledger
+from counteranimal.crawl.adopt import Reconciled, lost_photos
 from counteranimal.crawl.candidates import changed, judge
-from counteranimal.crawl.crew import Crew, Hands, Tally, as_failure
-from counteranimal.crawl.fetch import Limits, PhotoClient
-from counteranimal.crawl.intake import Attempt, Store, look_at
-from counteranimal.crawl.outcome import Visit
+from counteranimal.crawl.claims import Life
+from counteranimal.crawl.crew import as_failure
 from counteranimal.crawl.pending import closed_hosts, host_of, pending
-from counteranimal.crawl.politeness import Clock, user_agent
+from counteranimal.crawl.plan import ASSUMED_BYTES, Forecast, Load, forecast
+from counteranimal.crawl.politeness import Clock
+from counteranimal.crawl.session import Session, openings
 from counteranimal.crawl.snapshot import photos_table
-from counteranimal.crawl.sources import LocalSource, Opening, Source, open_source
-from counteranimal.images import DecoderPool
+from counteranimal.crawl.sources import Opening, Source, open_source
+from counteranimal.errors import IntegrityError
 from counteranimal.progress import bar
 from counteranimal.recipe import Recipe, SourceSpec
 from counteranimal.settings import Settings
 from counteranimal.workspace import Journal, Workspace
 
-__all__ = ["discover", "fetch_pending", "photos_table"]
+__all__ = ["Preview", "discover", "fetch_pending", "photos_table", "preview"]
 
 
 def discover(recipe: Recipe, workspace: Workspace, *, settings: Settings, now: datetime) -> dict[str, int]:
@@ -50,7 +51,7 @@ def discover(recipe: Recipe, workspace: Workspace, *, settings: Settings, now: d
     known = workspace.journal.latest("candidates", "candidate_id")
     counts: Counter[str] = Counter({"offered": 0, "new": 0, "changed": 0, "unpinned_taxa": 0})
     with bar() as progress:
-        for opening in _openings(recipe, workspace.journal, settings, clock):
+        for opening in openings(recipe, workspace.journal, settings, clock):
             task = progress.add_task(f"Asking {opening.spec.name}", total=None)
             try:
                 for seen in _ask(opening, workspace.journal, known):
@@ -79,11 +80,6 @@ def _ask(opening: Opening, journal: Journal, known: dict[str, dict[str, Any]]) -
         yield Counter({"offered": len(rows), "new": new, "changed": len(fresh) - new})
 
 
-def _openings(recipe: Recipe, journal: Journal, settings: Settings, clock: Clock) -> list[Opening]:
-    agent = user_agent(settings.contact, recipe.sources)
-    return [Opening(spec, recipe, Ledger(journal, spec, clock), clock, agent) for spec in recipe.sources]
-
-
 def _cursor(journal: Journal, spec: SourceSpec, source: Source) -> str:
     rows = journal.rows("cursors", source=spec.name, query=source.query)
     return str(rows[-1]["cursor"]) if rows else ""
@@ -98,7 +94,7 @@ def fetch_pending(  # noqa: PLR0913 - the stage's interface, agreed with `steps`
     limit: int | None = None,
     retry: Collection[str] = (),
 ) -> dict[str, int]:
-    """Fetch, look at, store and record the candidates that are pending.
+    """Record what an earlier run left, then fetch, look at, store and record the candidates that are pending.
 
     Parameters
     ----------
@@ -110,92 +106,79 @@ def fetch_pending(  # noqa: PLR0913 - the stage's interface, agreed with `steps`
     Returns
     -------
     dict
-        Attempts by status (stored, rejected, failed, deferred) and `pending`, those left for another run.
+        Attempts by status (stored, rejected, failed, deferred), `pending`, those left for another run, and what was found in
+        the store unrecorded; `elsewhere`, those that another run holds or has made, where the journal is shared.
 
     Raises
     ------
     EnvironmentFailure
         On SIGINT or SIGTERM, a full disk, a spent budget, or when no host answered. What was stored stays; a re-run finishes.
+    IntegrityError
+        If photos that the journal lists are gone from the store.
     """
     clock = Clock(now)
     workspace.require_free_space(settings.free_space_floor_mb)
-    chosen = pending(recipe, workspace.journal, now=now, retry=retry)[:limit]
-    attempts = [Attempt(item.candidate, item.attempt, item.order, now) for item in chosen]
-    tally = Tally()
-    if attempts:
-        withdrawn = {row["photo_id"] for row in workspace.journal.rows("withdrawals")}
-        run = _Run(recipe, workspace, settings=settings, clock=clock, store=Store(workspace, withdrawn))
-        tally = asyncio.run(run.fetch(attempts))
-    left = len(attempts) - tally.statuses.total()
+    life = Life(workspace, lease=settings.claim_seconds, now=now)
+    session = Session(recipe, workspace, settings=settings, clock=clock, life=life)
+    life.begin()
+    found = session.reconcile()
+    _require_nothing_lost(workspace)
+    life.close_earlier()
+    chosen = list(islice(pending(recipe, workspace.journal, now=now, retry=retry), limit))
+    tally = session.fetch(chosen)
+    if session.elsewhere and not (tally.stopped or tally.spent):
+        session.wait_for_silent_runs()
+        _add(found, session.reconcile())
+        freed = session.elsewhere
+        tally = session.fetch(
+            [item for item in pending(recipe, workspace.journal, now=now) if item.candidate_id in freed]
+        )
+    life.sign("ended")
+    left = len(chosen) - tally.statuses.total() - len(session.elsewhere)
     failure = as_failure(tally, tally.statuses["stored"], left)
     if failure is not None:
         raise failure
     names = ("stored", "rejected", "failed", "deferred")
-    return {**{name: tally.statuses[name] for name in names}, "pending": left}
+    counts = {**{name: tally.statuses[name] for name in names}, "pending": left}
+    if workspace.shared:
+        counts["elsewhere"] = len(session.elsewhere)
+    return {**counts, **{name: number for name, number in found.counts().items() if number}}
 
 
-class _Run:
-    """One run of `fetch_pending`: the sources opened, the queues made, the crew at work."""
+def preview(recipe: Recipe, journal: Journal, *, now: datetime, limit: int | None, retry: Collection[str]) -> Preview:
+    """Return what `fetch_pending` would fetch now, from which hosts, and how long that takes; nobody is asked for anything."""
+    hosts: dict[str, Counter[str]] = {spec.name: Counter() for spec in recipe.sources}
+    for item in islice(pending(recipe, journal, now=now, retry=retry), limit):
+        hosts[item.source][host_of(item.url)] += 1
+    forecasts = []
+    for spec in recipe.sources:
+        requests, received = journal.budget_used(spec.name, now - timedelta(days=1))
+        mean = journal.mean_bytes(spec.name) or ASSUMED_BYTES
+        forecasts.append(forecast(spec, Load(hosts[spec.name], mean, requests, received)))
+    together: Counter[str] = sum(hosts.values(), Counter())
+    return Preview(dict(together.most_common()), forecasts, closed_hosts(journal, now=now))
 
-    def __init__(self, recipe: Recipe, workspace: Workspace, *, settings: Settings, clock: Clock, store: Store) -> None:
-        self._recipe = recipe
-        self._workspace = workspace
-        self._settings = settings
-        self._clock = clock
-        self._store = store
-        self._openings = _openings(recipe, workspace.journal, settings, clock)
-        self._local: dict[str, LocalSource] = {}
 
-    async def fetch(self, attempts: list[Attempt]) -> Tally:
-        """Return what happened to the attempts."""
-        self._open_local(attempts)
-        queues: dict[str, deque[Attempt]] = {}
-        for attempt in attempts:
-            queues.setdefault(self._queue_of(attempt), deque()).append(attempt)
-        ledgers = {opening.spec.name: opening.ledger for opening in self._openings}
-        client = PhotoClient(
-            self._recipe.sources, ledgers, clock=self._clock, agent=self._openings[0].agent, limits=Limits()
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would be fetched: photos by host, how long each source takes, and hosts that asked to be left alone until when."""
+
+    hosts: dict[str, int]
+    forecasts: list[Forecast]
+    closed: dict[str, datetime]
+
+
+def _add(found: Reconciled, more: Reconciled) -> None:
+    found.finished += more.finished
+    found.removed += more.removed
+    found.adopted += more.adopted
+    found.damaged += more.damaged
+
+
+def _require_nothing_lost(workspace: Workspace) -> None:
+    lost = lost_photos(workspace)
+    if lost:
+        raise IntegrityError(
+            f"{len(lost)} photos that the journal lists are not in {workspace.blobs.root} (the first: {lost[0]}); restore them "
+            "from a backup, or run `counteranimal recover` to have the next crawl fetch them again"
         )
-        closed = closed_hosts(self._workspace.journal, now=self._clock.now())
-        with bar() as progress, DecoderPool(self._settings.workers) as pool:
-            task = progress.add_task("Fetching photos", total=len(attempts))
-            async with client:
-                client.close_lanes(closed)
-                hands = Hands(
-                    get=lambda attempt, visit: self._get(client, attempt, visit),
-                    look=lambda data: look_at(data, pool),
-                    commit=lambda group: self._commit(group, ledgers),
-                    clock=self._clock,
-                    advance=lambda: progress.advance(task),
-                )
-                crew = Crew(hands, workers=self._settings.workers)
-                return await crew.work(queues, {host: self._at_once(host, queue) for host, queue in queues.items()})
-
-    def _open_local(self, attempts: list[Attempt]) -> None:
-        asked = {attempt.candidate["source"] for attempt in attempts}
-        for opening in self._openings:
-            if opening.spec.name in asked:
-                source = open_source(opening)
-                if isinstance(source, LocalSource):
-                    self._local[opening.spec.name] = source
-
-    def _queue_of(self, attempt: Attempt) -> str:
-        source = str(attempt.candidate["source"])
-        return f"{source}/" if source in self._local else host_of(attempt.candidate["url"])
-
-    def _at_once(self, host: str, queue: deque[Attempt]) -> int:
-        if host.endswith("/"):
-            return self._settings.workers + 1
-        names = {attempt.candidate["source"] for attempt in queue}
-        return max(spec.in_flight for spec in self._recipe.sources if spec.name in names)
-
-    async def _get(self, client: PhotoClient, attempt: Attempt, visit: Visit) -> bytes:
-        source = self._local.get(visit.source)
-        if source is None:
-            return await client.get(attempt.candidate["url"], visit)
-        return await asyncio.to_thread(source.read, attempt.candidate["native_id"], most=client.limits.most_bytes)
-
-    def _commit(self, group: list[Attempt], ledgers: Mapping[str, Ledger]) -> None:
-        for ledger in ledgers.values():
-            ledger.write_bytes()
-        self._store.commit(group)

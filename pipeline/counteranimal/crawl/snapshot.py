@@ -6,30 +6,50 @@ functions of the journal; nothing is fetched or written.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import sqlalchemy as sa
 
 from counteranimal import tables
+from counteranimal.crawl.intake import LOST
 from counteranimal.errors import Reason
 from counteranimal.recipe import Recipe
 from counteranimal.workspace import Journal
+from counteranimal.workspace.events import TABLES
 
 __all__ = ["candidates_table", "fetches_table", "photos_table"]
 
 _SETTLING = timedelta(days=1)
+_CANDIDATES, _STORED, _FETCHES = TABLES["candidates"], TABLES["stored"], TABLES["fetches"]
 
 
 def candidates_table(journal: Journal) -> pa.Table:
     """Return every candidate as it was last seen."""
-    latest = journal.latest("candidates", "candidate_id").values()
-    return tables.conform("candidates", [_without_position(row) for row in latest])
+    names = tables.schema_of("candidates").names
+    return _table(journal, "candidates", journal.last_rows("candidates", "candidate_id", names))
 
 
 def fetches_table(journal: Journal) -> pa.Table:
     """Return every attempt to fetch."""
-    return tables.conform("fetches", [_without_position(row) for row in journal.rows("fetches")])
+    names = tables.schema_of("fetches").names
+    return _table(journal, "fetches", sa.select(*(_FETCHES.c[name] for name in names)).order_by(_FETCHES.c.position))
+
+
+def _table(journal: Journal, name: str, query: sa.Select[Any]) -> pa.Table:
+    """Return the rows of a query whose columns are those of a table, column by column: no row ever is a dict."""
+    schema = tables.schema_of(name)
+    pieces = [
+        pa.table([pa.array(values, field.type) for values, field in zip(_columns(batch), schema, strict=True)], schema)
+        for batch in journal.batches(query)
+    ]
+    return tables.conform(name, pa.concat_tables(pieces) if pieces else schema.empty_table())
+
+
+def _columns(rows: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    return zip(*rows, strict=True)
 
 
 def photos_table(recipe: Recipe, journal: Journal) -> pa.Table:
@@ -37,49 +57,67 @@ def photos_table(recipe: Recipe, journal: Journal) -> pa.Table:
 
     `candidate_ids` stand in the order of discovery, which does not depend on which download ended first. `fold_unit` is that
     of the candidate seen first among those stored within a day of the first: so a crawl that was killed and resumed gives
-    the folds of an undisturbed one, and nothing found later ever moves a photo to another fold. A photo found under two classes is rejected as `class_conflict`; one whose
-    candidates have all been turned away since carries their reason. Withdrawn photos are absent.
+    the folds of an undisturbed one, and nothing found later ever moves a photo to another fold. A photo found under two
+    classes is rejected as `class_conflict`; one whose candidates have all been turned away since carries their reason.
+    Withdrawn photos, and photos that no store holds any more, are absent.
     """
-    candidates = journal.latest("candidates", "candidate_id")
-    order = {name: number for number, name in enumerate(candidates)}
     sources = {spec.name for spec in recipe.sources}
     classes = {item.id for item in recipe.classes}
     withdrawn = {row["photo_id"] for row in journal.rows("withdrawals")}
-    stored: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in journal.rows("stored"):
-        candidate = candidates.get(row["candidate_id"])
-        if candidate is None or candidate["source"] not in sources or row["photo_id"] in withdrawn:
+    stored: dict[str, dict[str, _Found]] = {}
+    there: dict[str, set[tuple[str, str | None]]] = {}
+    for row in journal.each(_stored_query(journal)):
+        if row.photo_id in withdrawn or row.source not in sources:
             continue
-        if candidate["status"] == "ok" and candidate["class_id"] not in classes:
+        if row.verdict == "ok" and row.class_id not in classes:
             continue
-        stored.setdefault(row["photo_id"], {}).setdefault(row["candidate_id"], row)
-    rows = []
-    for photo_id, found in stored.items():
-        names = sorted(found, key=order.__getitem__)
-        columns = _stored_columns([found[name] for name in names])
-        rows.append({**_verdict([candidates[name] for name in names]), "photo_id": photo_id, **columns})
+        places = there.setdefault(row.photo_id, set())
+        if row.status == LOST:
+            places.discard((row.candidate_id, row.store))
+        else:
+            places.add((row.candidate_id, row.store))
+            stored.setdefault(row.photo_id, {}).setdefault(row.candidate_id, row)
+    rows = [_photo(photo_id, found) for photo_id, found in stored.items() if there[photo_id]]
     return tables.conform("photos", rows)
 
 
-def _stored_columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the columns of a photo that follow from its stored rows, one a candidate, in the order of discovery."""
-    first = min(row["stored_at"] for row in rows)
-    chosen = next(row for row in rows if row["stored_at"] <= first + _SETTLING)
-    facts = {name: chosen[name] for name in ("mime", "bytes", "width", "height", "fold_unit")}
-    return {**facts, "stored_at": first}
+_Found = Any  # a row of `_stored_query`
 
 
-def _verdict(candidates: list[dict[str, Any]]) -> dict[str, Any]:
+def _stored_query(journal: Journal) -> sa.Select[Any]:
+    """Return the query of every stored row with what its candidate was last seen as."""
+    seen = journal.spans("candidates", "candidate_id")
+    columns = [column for column in _STORED.columns if column.name != "position"]
+    verdict = [
+        _CANDIDATES.c.source,
+        _CANDIDATES.c.class_id,
+        _CANDIDATES.c.status.label("verdict"),
+        _CANDIDATES.c.reason,
+    ]
+    return (
+        sa.select(*columns, *verdict, seen.c.first)
+        .join(seen, seen.c.candidate_id == _STORED.c.candidate_id)
+        .join(_CANDIDATES, _CANDIDATES.c.position == seen.c.last)
+        .order_by(_STORED.c.position)
+    )
+
+
+def _photo(photo_id: str, found: dict[str, _Found]) -> dict[str, Any]:
+    """Return the row of a photo from its first stored row under each candidate."""
+    rows = sorted(found.values(), key=lambda row: row.first)
+    first: datetime = min(row.stored_at for row in rows)
+    chosen = next(row for row in rows if row.stored_at <= first + _SETTLING)
+    facts = {name: getattr(chosen, name) for name in ("mime", "bytes", "width", "height", "fold_unit")}
+    return {"photo_id": photo_id, **facts, "stored_at": first, **_verdict(rows)}
+
+
+def _verdict(rows: Sequence[_Found]) -> dict[str, Any]:
     """Return the columns of a photo that follow from its candidates, in the order of discovery."""
-    kept = [row for row in candidates if row["status"] == "ok"]
-    names = sorted({row["class_id"] for row in kept})
-    columns = {"candidate_ids": [row["candidate_id"] for row in kept or candidates]}
+    kept = [row for row in rows if row.verdict == "ok"]
+    names = sorted({row.class_id for row in kept})
+    columns = {"candidate_ids": [row.candidate_id for row in kept or rows]}
     if not kept:
-        return {**columns, "class_id": None, "status": "rejected", "reason": candidates[0]["reason"]}
+        return {**columns, "class_id": None, "status": "rejected", "reason": rows[0].reason}
     if len(names) > 1:
         return {**columns, "class_id": None, "status": "rejected", "reason": str(Reason.CLASS_CONFLICT)}
     return {**columns, "class_id": names[0], "status": "ok", "reason": None}
-
-
-def _without_position(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "position"}

@@ -6,9 +6,11 @@ Decides their order and what snapshot of the journal they stand on. Leaves each 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from counteranimal.conservation import Conservation, account
 from counteranimal.crawl import run as crawl_run
+from counteranimal.crawl.plan import in_words
 from counteranimal.crawl.snapshot import candidates_table, fetches_table
 from counteranimal.crawl.sources.protocol import plugin_of
 from counteranimal.dedupe import run as dedupe_run
@@ -19,7 +21,7 @@ from counteranimal.score import run as score_run
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.workspace import Workspace
 
-__all__ = ["check_sources", "conservation", "crawl", "dedupe", "propose", "score", "snapshot"]
+__all__ = ["check_sources", "conservation", "crawl", "dedupe", "preview_crawl", "propose", "score", "snapshot"]
 
 
 def snapshot(run: Run) -> Conservation:
@@ -59,6 +61,24 @@ def crawl(run: Run, *, limit: int | None = None, retry: Sequence[str] = ()) -> O
     finally:
         counted = snapshot(run)
     return Outcome("crawl", {**discovered, **fetched, **counted.states}, counted.sentence())
+
+
+def preview_crawl(run: Run, *, limit: int | None = None, retry: Sequence[str] = ()) -> Outcome:
+    """Say what a crawl would fetch now, from which hosts, and how long that takes; makes no request and writes nothing."""
+    found = crawl_run.preview(run.recipe, run.workspace.journal, now=run.now, limit=limit, retry=retry)
+    waiting = {host: until.isoformat(timespec="seconds") for host, until in found.closed.items()}
+    counts = {
+        "photos": sum(found.hosts.values()),
+        "hosts": found.hosts,
+        "sources": {item.source: asdict(item) for item in found.forecasts},
+        "seconds": round(max((item.seconds for item in found.forecasts), default=0.0)),
+        "left_alone_until": waiting,
+    }
+    told = [f"{number} from {host or 'no address'}" for host, number in list(found.hosts.items())[:5]]
+    more = f" and {len(found.hosts) - 5} more hosts" if len(found.hosts) > 5 else ""
+    parts = [", ".join(told) + more, in_words(found.forecasts)]
+    parts += [f"{host} is left alone until {until}" for host, until in waiting.items()]
+    return Outcome("crawl --dry-run", counts, "; ".join(part for part in parts if part))
 
 
 @step

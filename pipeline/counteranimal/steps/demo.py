@@ -64,7 +64,7 @@ class Place:
     def open(self, settings: Settings) -> Run:
         """Return the run of this place."""
         chosen = settings.model_copy(update={"home": self.home})
-        workspace = Workspace(self.home, settings.journal_url)
+        workspace = Workspace(self.home, settings.journal_url, settings.store)
         return Run(recipe=load_recipe(self.recipe), workspace=workspace, settings=chosen, now=datetime.now(UTC))
 
 

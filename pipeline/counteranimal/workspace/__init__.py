@@ -7,6 +7,7 @@ Decides durability and places. Leaves meaning to the stages. One writer at a tim
     HOME/
       blobs/ab/<sha256>         original bytes, read-only, with <sha256>.json beside them
       journal.sqlite            append-only; or any SQLAlchemy URL shared by several machines
+      home.id                   names this home in a shared journal
       tables/<name>.parquet     sorted views
       tables/<name>/<key>/      append-only parts of per-photo stages
       rounds/ reports/ releases/ logs/
@@ -24,12 +25,14 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from counteranimal import tables
-from counteranimal.errors import EnvironmentFailure, UsageError
+from counteranimal.errors import EnvironmentFailure, IntegrityError, UsageError
+from counteranimal.workspace import seal
 from counteranimal.workspace.blobs import Blob, Blobs, write_atomically
+from counteranimal.workspace.durable import stable_id
 from counteranimal.workspace.journal import Journal
 from counteranimal.workspace.parts import Parts
 
-__all__ = ["Blob", "Blobs", "Journal", "Parts", "Workspace", "write_atomically"]
+__all__ = ["Blob", "Blobs", "Journal", "Parts", "Workspace", "hold", "write_atomically"]
 
 # The verb that makes a view; what is not here is made by `rebuild`.
 _MADE_BY = {
@@ -52,9 +55,16 @@ class Workspace:
         Created when missing.
     journal_url : str
         SQLAlchemy URL; empty for SQLite inside `home`.
+    store : Path, optional
+        Folder of the blobs; by default inside `home`. Homes that share a journal may share it, too.
+
+    Raises
+    ------
+    EnvironmentFailure, IntegrityError
+        If the folder cannot be made, or the journal cannot be used or is damaged.
     """
 
-    def __init__(self, home: Path, journal_url: str = "") -> None:
+    def __init__(self, home: Path, journal_url: str = "", store: Path | None = None) -> None:
         self.home = home.resolve()
         try:
             self.home.mkdir(parents=True, exist_ok=True)
@@ -62,8 +72,13 @@ class Workspace:
             raise EnvironmentFailure(
                 f"workspace {home} cannot be made ({error.strerror}); choose another with --home"
             ) from error
-        self.blobs = Blobs(self.home / "blobs")
+        self.blobs = Blobs(store.resolve() if store else self.home / "blobs")
+        self.shared = bool(journal_url)
         self.journal = Journal(journal_url or f"sqlite:///{self.home / 'journal.sqlite'}")
+
+    def identity(self) -> str:
+        """Return the id of this home, by which a shared journal tells the runs of several homes apart."""
+        return stable_id(self.home / "home.id")
 
     def folder(self, name: str) -> Path:
         """Return a sub-folder (rounds, reports, releases, logs), made when missing."""
@@ -113,18 +128,44 @@ class Workspace:
         ------
         EnvironmentFailure
             If another process holds it; the sentence names its pid.
+        IntegrityError
+            If the journal's bytes have changed since the last run, or it is empty while photos are stored.
         """
-        owner = self.home / "lock.pid"
-        lock = FileLock(self.home / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            pid = owner.read_text().strip() if owner.exists() else "unknown"
-            raise EnvironmentFailure(
-                f"workspace {self.home} is in use by pid {pid}; wait for it or choose another with --home"
-            ) from error
-        try:
-            owner.write_text(f"{os.getpid()}\n")
-            yield
-        finally:
-            lock.release()
+        with hold(self.home):
+            self._require_sound_journal()
+            try:
+                yield
+            finally:
+                self.journal.close(sealed=not self.shared)
+
+    def _require_sound_journal(self) -> None:
+        file = self.journal.file
+        if file is not None and not self.shared and (wrong := seal.damage(file)):
+            raise IntegrityError(
+                f"the journal {file} is damaged ({wrong}); restore it from a backup, or run `counteranimal recover`"
+            )
+        if not self.journal.position("candidates") and next(self.blobs.ids(), None) is not None:
+            raise IntegrityError(
+                f"the journal is empty, but photos are stored in {self.blobs.root}; restore it from a backup, or run "
+                "`counteranimal recover` to list them again"
+            )
+
+
+@contextmanager
+def hold(home: Path) -> Iterator[None]:
+    """Hold a home for writing, whatever state its journal is in; raises EnvironmentFailure naming the pid that holds it."""
+    owner = home / "lock.pid"
+    lock = FileLock(home / "lock")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        pid = owner.read_text().strip() if owner.exists() else "unknown"
+        raise EnvironmentFailure(
+            f"workspace {home} is in use by pid {pid}; wait for it or choose another with --home"
+        ) from error
+    try:
+        owner.write_text(f"{os.getpid()}\n")
+        yield
+    finally:
+        lock.release()

@@ -1,83 +1,65 @@
 """Content-addressed bytes: a blob is stored under its sha256, once, and never changed.
 
 Decides the order that makes a store survive a crash: temporary file, data synced, renamed, folder synced, and only then may
-the caller record it. Leaves recording to the journal.
+the caller record it. A side record lies beside each blob, written before it, one for every candidate that brought these bytes;
+so a blob that nothing records can still be recorded. Leaves recording to the journal.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from counteranimal.errors import EnvironmentFailure, IntegrityError
+from counteranimal.errors import IntegrityError
 from counteranimal.ids import is_photo_id, photo_id_of
+from counteranimal.workspace.durable import (
+    TEMPORARY,
+    as_failure,
+    stable_id,
+    sync_folder,
+    target_and_writer,
+    write_atomically,
+    write_temporary,
+)
 
-__all__ = ["Blob", "Blobs", "write_atomically"]
+__all__ = ["Blob", "Blobs", "Side", "write_atomically"]
+
+Side = dict[str, str | int | None]
+
+_READ_ONLY = 0o444
+_MOST_SIDE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Bytes to store and the small record kept beside them (source, url, licence, retrieved_at)."""
+    """Bytes to store and the small record kept beside them (candidate, source, url, licence, retrieved_at)."""
 
     data: bytes
-    side: Mapping[str, str | None] = field(default_factory=dict)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write_temporary(path: Path, data: bytes, mode: int) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
-
-
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a file so that a reader, or a machine after a crash, sees the old content or the new one.
-
-    Raises
-    ------
-    EnvironmentFailure
-        If the disk is full or the folder cannot be written; nothing half-written stays.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_temporary(path, data, mode).replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise _as_failure(error, path) from error
-
-
-def _as_failure(error: OSError, path: Path) -> EnvironmentFailure:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return EnvironmentFailure(f"disk full while writing {path.name}; free some space and run again")
-    return EnvironmentFailure(f"{path} cannot be written ({error.strerror}); mend the folder and run again")
+    side: Mapping[str, str | int | None] = field(default_factory=dict)
 
 
 class Blobs:
-    """The blob store below one folder."""
+    """The blob store below one folder.
 
-    def __init__(self, root: Path) -> None:
+    Parameters
+    ----------
+    root : Path
+        Made when something is stored.
+    writer : str
+        Who writes, as temporary files are named; empty for the process's id.
+    """
+
+    def __init__(self, root: Path, writer: str = "") -> None:
         self.root = root
+        self.writer = writer
+
+    def identity(self) -> str:
+        """Return the id of this store, made on first use: the journal notes in which store a photo lies."""
+        return stable_id(self.root / "store.id")
 
     def path(self, photo_id: str) -> Path:
         """Return where a blob is kept, whether or not it is there.
@@ -94,8 +76,8 @@ class Blobs:
         return self.root / photo_id[:2] / photo_id
 
     def has(self, photo_id: str) -> bool:
-        """Say whether the blob is stored."""
-        return self.path(photo_id).is_file()
+        """Say whether the blob is stored; raises IntegrityError where a link stands in its place."""
+        return _is_plain(self.path(photo_id))
 
     def put_many(self, blobs: Sequence[Blob]) -> list[str]:
         """Store a batch durably and return the ids in order; blobs that are there already are left alone.
@@ -104,35 +86,55 @@ class Blobs:
         ------
         EnvironmentFailure
             If the disk is full or the folder read-only. Blobs of the batch that were renamed before stay, whole.
+        IntegrityError
+            If a link or something else that is no ordinary file stands where a blob belongs.
         """
         ids: list[str] = []
+        content: dict[Path, bytes] = {}
         staged: list[tuple[Path, Path]] = []
         folders: set[Path] = set()
         try:
             for blob in blobs:
                 photo_id = photo_id_of(blob.data)
                 ids.append(photo_id)
-                path = self.path(photo_id)
-                if path.exists():
-                    continue
-                if not path.parent.is_dir():
+                wanted = self._wanted(photo_id, blob, content)
+                content |= wanted
+                folder = self.path(photo_id).parent
+                if wanted and not folder.is_dir():
                     # A new folder is an entry of the root: without syncing that too, a crash takes folder and blob.
-                    path.parent.mkdir(parents=True, exist_ok=True)
+                    folder.mkdir(parents=True, exist_ok=True)
                     folders.add(self.root)
-                side = json.dumps(dict(blob.side), sort_keys=True, ensure_ascii=False).encode()
-                side_path = path.with_name(f"{photo_id}.json")
-                staged += [(_write_temporary(side_path, side, 0o444), side_path)]
-                staged += [(_write_temporary(path, blob.data, 0o444), path)]
+                for path, data in wanted.items():
+                    staged.append((write_temporary(path, data, _READ_ONLY, self.writer), path))
             for temporary, path in staged:
                 temporary.replace(path)
                 folders.add(path.parent)
             for folder in sorted(folders):
-                _sync_folder(folder)
+                sync_folder(folder)
         except OSError as error:
             for temporary, _ in staged:
                 temporary.unlink(missing_ok=True)
-            raise _as_failure(error, self.root) from error
+            raise as_failure(error, self.root) from error
         return ids
+
+    def _wanted(self, photo_id: str, blob: Blob, batch: Mapping[Path, bytes]) -> dict[Path, bytes]:
+        """Return the files that are to be written for a blob, the side record first."""
+        path = self.path(photo_id)
+        side_path = path.with_name(f"{photo_id}.json")
+        side = json.dumps(dict(blob.side), sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")
+        if path not in batch and not self.has(photo_id):
+            return {side_path: side, path: blob.data}
+        first = batch[side_path] if side_path in batch else _read_side(side_path)
+        if first is None:
+            return {side_path: side}
+        candidate = str(blob.side.get("candidate_id") or "")
+        known = _parsed(first)
+        if known is not None and str(known.get("candidate_id") or "") == candidate:
+            return {}
+        extra = path.with_name(
+            f"{photo_id}.{hashlib.sha256(candidate.encode('utf-8', 'replace')).hexdigest()[:16]}.json"
+        )
+        return {} if extra in batch or extra.exists() else {extra: side}
 
     def read(self, photo_id: str) -> bytes:
         """Return the bytes of a blob after holding them against its id.
@@ -140,32 +142,118 @@ class Blobs:
         Raises
         ------
         IntegrityError
-            If the blob is missing or its bytes have changed.
+            If the blob is missing, is a link, or its bytes have changed.
         """
         path = self.path(photo_id)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError as error:
-            raise IntegrityError(f"photo {photo_id} is not in the store {self.root}; crawl or restore it") from error
+        if not _is_plain(path):
+            raise IntegrityError(
+                f"photo {photo_id} is not in the store {self.root}; copy it from the store that fetched it, or crawl again"
+            )
+        data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != photo_id:
-            raise IntegrityError(f"photo {photo_id} has changed on disk; delete {path} and crawl it again")
+            raise IntegrityError(f"photo {photo_id} has changed on disk; delete {path} and run `counteranimal recover`")
         return data
 
-    def side(self, photo_id: str) -> dict[str, str | None]:
-        """Return the side record of a blob; empty where there is none."""
-        path = self.path(photo_id).with_name(f"{photo_id}.json")
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    def side(self, photo_id: str) -> Side:
+        """Return the side record of a blob, that of the candidate that brought it first; empty where there is none."""
+        found = _read_side(self.path(photo_id).with_name(f"{photo_id}.json"))
+        return (_parsed(found) or {}) if found is not None else {}
+
+    def sides(self, photo_id: str) -> list[Side]:
+        """Return the side records of a blob that can be read, one a candidate, the first one first."""
+        path = self.path(photo_id)
+        names = [path.with_name(f"{photo_id}.json"), *sorted(path.parent.glob(f"{photo_id}.????????????????.json"))]
+        read = [found for name in names if (found := _read_side(name)) is not None]
+        return [side for data in read if (side := _parsed(data)) is not None]
 
     def ids(self) -> Iterator[str]:
         """Yield the ids of all stored blobs in sorted order."""
-        for folder in sorted(self.root.glob("??")):
-            for path in sorted(folder.iterdir()):
-                if is_photo_id(path.name):
-                    yield path.name
+        for folder in self.folders():
+            yield from sorted(path.name for path in folder.iterdir() if is_photo_id(path.name))
 
-    def sweep_temporary(self) -> int:
-        """Remove temporary files that a killed writer left behind and return how many there were; the writer's lock must be held."""
-        left = list(self.root.glob("??/.*.tmp"))
-        for path in left:
-            path.unlink(missing_ok=True)
-        return len(left)
+    def folders(self) -> list[Path]:
+        """Return the folders that blobs lie in, sorted."""
+        return [path for path in sorted(self.root.glob("[0-9a-f][0-9a-f]")) if path.is_dir() and not path.is_symlink()]
+
+    def remove(self, photo_id: str) -> int:
+        """Remove a blob and its side records and return the bytes freed; the writer's lock must be held."""
+        path = self.path(photo_id)
+        freed = 0
+        for each in (path, *path.parent.glob(f"{photo_id}.*json")):
+            if each.exists() or each.is_symlink():
+                freed += each.lstat().st_size
+                each.unlink()
+        return freed
+
+    def set_aside(self, photo_id: str) -> Path:
+        """Move a file whose bytes are not what its name says out of the way, and return where it lies now."""
+        target = self.root / "damaged" / photo_id
+        target.parent.mkdir(exist_ok=True)
+        self.path(photo_id).replace(target)
+        sync_folder(target.parent)
+        return target
+
+    def temporary_files(self, living: Collection[str] = ()) -> list[Path]:
+        """Return the temporary files of writers that are not among the living."""
+        return [
+            path for path in sorted(self.root.glob(f"??/.*{TEMPORARY}")) if target_and_writer(path)[1] not in living
+        ]
+
+    def finish_temporary(self, living: Collection[str] = ()) -> tuple[int, int]:
+        """Finish what killed writers began: rename files that are whole, remove the others; the writer's lock must be held.
+
+        Returns
+        -------
+        tuple of int
+            Blobs that were finished, and temporary files that were removed.
+        """
+        waiting: dict[Path, list[Path]] = {}
+        for path in self.temporary_files(living):
+            waiting.setdefault(path.with_name(path.name[1:65]), []).append(path)
+        finished = removed = 0
+        for blob, paths in waiting.items():
+            sides = [path for path in paths if target_and_writer(path)[0].suffix == ".json"]
+            whole = next(
+                (path for path in paths if path not in sides and photo_id_of(path.read_bytes()) == blob.name), None
+            )
+            is_there = _is_plain(blob)
+            if whole is not None or is_there:
+                for path in sides:
+                    target = target_and_writer(path)[0]
+                    if not target.exists() and _parsed(path.read_bytes()) is not None:
+                        path.replace(target)
+            if whole is not None and not is_there and blob.with_name(f"{blob.name}.json").exists():
+                whole.replace(blob)
+                finished += 1
+            for path in paths:
+                if path.exists():
+                    path.unlink()
+                    removed += 1
+            sync_folder(blob.parent)
+        return finished, removed
+
+
+def _is_plain(path: Path) -> bool:
+    """Say whether an ordinary file is there; raises IntegrityError for links and everything else that somebody planted."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or path.parent.is_symlink():
+        raise IntegrityError(f"{path} is a link or no ordinary file; remove it and run `counteranimal recover`")
+    return True
+
+
+def _read_side(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes() if path.stat(follow_symlinks=False).st_size <= _MOST_SIDE else b""
+    except FileNotFoundError:
+        return None
+
+
+def _parsed(data: bytes) -> Side | None:
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,109 +1,37 @@
 """The journal: what happened outside and cannot be recomputed, append-only, in SQL.
 
-Decides the tables of events and how a snapshot of them reads. SQLite in the workspace by default, PostgreSQL by URL when
-several machines share one. Nothing here is ever updated or deleted; a later row with the same id supersedes an earlier one
-in a snapshot, and both stay. Leaves what an event means to the stage that appends it.
+Decides how events are appended (all of a step or none) and how the last word on a thing reads. SQLite in the workspace by
+default, PostgreSQL by URL when several machines share one. Nothing here is ever updated or deleted; a later row with the same
+id supersedes an earlier one in a snapshot, and both stay. Leaves the tables to `events` and what an event means to the stage
+that appends it.
 
 `position` grows with every row of a table; a release records the positions it was made from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from counteranimal import tables
-from counteranimal.errors import EnvironmentFailure, MissingDependency, UsageError
+from counteranimal.errors import (
+    CounteranimalError,
+    EnvironmentFailure,
+    IntegrityError,
+    MissingDependency,
+    UsageError,
+)
+from counteranimal.workspace import seal
+from counteranimal.workspace.events import TABLES, prepare
 
 __all__ = ["Journal"]
 
-metadata = sa.MetaData()
-
-
-class _When(sa.TypeDecorator[datetime]):
-    """A UTC moment; SQLite forgets time zones, so every value is made aware again on the way out."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        del dialect
-        return value.astimezone(UTC) if value is not None else None
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        del dialect
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
-
-
-def _position() -> sa.Column[int]:
-    return sa.Column(
-        "position", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True
-    )
-
-
-def _of_schema(name: str, *, without: tuple[str, ...] = ()) -> list[sa.Column[Any]]:
-    """Return SQL columns for the columns of a Parquet table; lists are JSON."""
-    columns: list[sa.Column[Any]] = []
-    for item in tables.schema_of(name):
-        if item.name in without:
-            continue
-        kind: Any = sa.Text
-        if pa.types.is_timestamp(item.type):
-            kind = _When
-        elif pa.types.is_boolean(item.type):
-            kind = sa.Boolean
-        elif pa.types.is_integer(item.type):
-            kind = sa.BigInteger
-        elif pa.types.is_floating(item.type):
-            kind = sa.Float
-        elif pa.types.is_list(item.type):
-            kind = sa.JSON
-        columns.append(sa.Column(item.name, kind))
-    return columns
-
-
-_TABLES: dict[str, sa.Table] = {
-    "candidates": sa.Table("candidates", metadata, _position(), *_of_schema("candidates"), sa.Index("candidates_id", "candidate_id")),
-    "fetches": sa.Table("fetches", metadata, _position(), *_of_schema("fetches"), sa.Index("fetches_id", "candidate_id")),
-    # One row each time a candidate's bytes were stored: a photo found under two candidates has two rows.
-    "stored": sa.Table(
-        "stored", metadata, _position(),
-        sa.Column("photo_id", sa.Text), sa.Column("candidate_id", sa.Text), sa.Column("mime", sa.Text),
-        sa.Column("bytes", sa.BigInteger), sa.Column("width", sa.Integer), sa.Column("height", sa.Integer),
-        sa.Column("fold_unit", sa.Text), sa.Column("stored_at", _When), sa.Index("stored_id", "photo_id"),
-    ),
-    "cursors": sa.Table(
-        "cursors", metadata, _position(),
-        sa.Column("source", sa.Text), sa.Column("query", sa.Text), sa.Column("cursor", sa.Text), sa.Column("at", _When),
-    ),
-    # Every request made under a budget: budgets hold across restarts and processes because they are counted here.
-    "requests": sa.Table(
-        "requests", metadata, _position(),
-        sa.Column("source", sa.Text), sa.Column("host", sa.Text), sa.Column("at", _When), sa.Column("bytes", sa.BigInteger),
-        sa.Column("kind", sa.Text), sa.Index("requests_when", "source", "at"),
-    ),
-    "rounds": sa.Table(
-        "rounds", metadata, _position(),
-        sa.Column("round", sa.Text), sa.Column("at", _When), sa.Column("event", sa.Text), sa.Column("content", sa.JSON),
-    ),
-    "tasks": sa.Table(
-        "tasks", metadata, _position(),
-        sa.Column("round", sa.Text), sa.Column("worker", sa.Text), sa.Column("photo_id", sa.Text),
-        sa.Column("project_id", sa.Integer), sa.Column("task_id", sa.Integer), sa.Column("shown", sa.Boolean),
-        sa.Column("gold", sa.Boolean), sa.Column("at", _When),
-    ),
-    "votes": sa.Table("votes", metadata, _position(), *_of_schema("votes"), sa.Index("votes_id", "annotation_id")),
-    "withdrawals": sa.Table(
-        "withdrawals", metadata, _position(),
-        sa.Column("photo_id", sa.Text), sa.Column("candidate_id", sa.Text), sa.Column("why", sa.Text), sa.Column("at", _When),
-    ),
-}  # fmt: skip
+_BATCH = 10_000
 
 
 class Journal:
@@ -122,9 +50,15 @@ class Journal:
         try:
             if self._engine.dialect.name == "sqlite":
                 event.listen(self._engine, "connect", _durable_sqlite)
-            metadata.create_all(self._engine)
+            prepare(self._engine)
         except SQLAlchemyError as error:
             raise _as_failure(error, url) from error
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file of the journal, None for a database server."""
+        found = sa.make_url(self.url)
+        return Path(found.database) if found.get_backend_name() == "sqlite" and found.database else None
 
     def append(self, table: str, rows: Iterable[Mapping[str, Any]]) -> int:
         """Append rows in one transaction and return how many; an unknown column is a bug and raises.
@@ -134,58 +68,149 @@ class Journal:
         EnvironmentFailure
             If the database is locked, full or away; none of the rows was written.
         """
-        listed = [dict(row) for row in rows]
-        if not listed:
+        return self.append_all({table: rows})
+
+    def append_all(self, rows: Mapping[str, Iterable[Mapping[str, Any]]]) -> int:
+        """Append rows to several tables in one transaction, all or none, and return how many.
+
+        Raises
+        ------
+        EnvironmentFailure
+            If the database is locked, full or away; none of the rows was written.
+        """
+        complete = {name: _complete(name, listed) for name, listed in rows.items()}
+        if not any(complete.values()):
             return 0
-        columns = [column.name for column in _TABLES[table].columns if column.name != "position"]
-        complete = [{name: row.pop(name, None) for name in columns} for row in listed]
-        leftover = sorted({name for row in listed for name in row})
-        if leftover:
-            raise KeyError(f"journal table {table} has no column {leftover[0]!r}")
+        if self.file is not None:
+            seal.break_seal(self.file)
         try:
             with self._engine.begin() as connection:
-                connection.execute(_TABLES[table].insert(), complete)
+                for name, listed in complete.items():
+                    if listed:
+                        connection.execute(TABLES[name].insert(), listed)
         except DBAPIError as error:
             raise _as_failure(error, self.url) from error
-        return len(complete)
+        return sum(map(len, complete.values()))
+
+    def append_new(self, table: str, rows: Sequence[Mapping[str, Any]], key: str) -> set[Any]:
+        """Append those rows that break no unique key, whoever else appends at the same moment; return `key` of those appended."""
+        if not rows:
+            return set()
+        if self.file is not None:
+            seal.break_seal(self.file)
+        chosen = TABLES[table]
+        insert = _insert_of(self._engine.dialect.name)(chosen).on_conflict_do_nothing().returning(chosen.c[key])
+        try:
+            with self._engine.begin() as connection:
+                return set(connection.execute(insert, _complete(table, rows)).scalars())
+        except DBAPIError as error:
+            raise _as_failure(error, self.url) from error
 
     def rows(self, table: str, **equal: object) -> list[dict[str, Any]]:
         """Return the rows of a journal table whose columns equal the given values, in the order they were appended."""
-        chosen = _TABLES[table]
+        chosen = TABLES[table]
         query = sa.select(chosen).order_by(chosen.c.position)
         for name, value in equal.items():
             query = query.where(chosen.c[name] == value)
-        return self._fetch(query)
+        return self.records(query)
 
     def latest(self, table: str, key: str) -> dict[str, dict[str, Any]]:
-        """Return the last row of every `key`, for example the candidate as it was last seen."""
-        return {row[key]: row for row in self.rows(table)}
+        """Return the last row of every `key`, for example the candidate as it was last seen, in the order of the first rows."""
+        return {row[key]: row for row in self.records(self.last_rows(table, key))}
+
+    def last_rows(self, table: str, key: str, columns: Sequence[str] = ()) -> sa.Select[Any]:
+        """Return the query of the last row of every `key`, in the order of the first rows; `columns` narrows it."""
+        chosen, spans = TABLES[table], self.spans(table, key)
+        wanted = [chosen.c[name] for name in columns] or list(chosen.columns)
+        return sa.select(*wanted).join(spans, chosen.c.position == spans.c.last).order_by(spans.c.first)
+
+    def spans(self, table: str, key: str) -> sa.Subquery:
+        """Return the sub-query of `key` with the positions of its first and last row, read from the index alone."""
+        chosen = TABLES[table]
+        position = chosen.c.position
+        query = sa.select(chosen.c[key], sa.func.min(position).label("first"), sa.func.max(position).label("last"))
+        return query.group_by(chosen.c[key]).subquery(f"{table}_spans")
+
+    def each(self, query: sa.Select[Any]) -> Iterator[Any]:
+        """Yield the rows of a query, as tuples with names."""
+        for batch in self.batches(query):
+            yield from batch
+
+    def records(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        """Return the rows of a query as dicts."""
+        names = [column.name for column in query.selected_columns]
+        return [dict(zip(names, row, strict=True)) for row in self.each(query)]
+
+    def batches(self, query: sa.Select[Any]) -> Iterator[Sequence[Any]]:
+        """Yield the rows of a query in batches, so that a table of any length is read in the memory of one batch."""
+        try:
+            with self._engine.connect() as connection:
+                streaming = connection.execution_options(yield_per=_BATCH)
+                yield from streaming.execute(query).partitions()
+        except DBAPIError as error:
+            raise _as_failure(error, self.url) from error
 
     def position(self, table: str) -> int:
         """Return the position of the table's last row, 0 when it is empty."""
-        chosen = _TABLES[table]
-        return int(self._fetch(sa.select(sa.func.max(chosen.c.position).label("last")))[0]["last"] or 0)
+        return int(self._one(sa.select(sa.func.max(TABLES[table].c.position)))[0] or 0)
 
     def positions(self) -> dict[str, int]:
         """Return the position of every table: what a release records as its origin."""
-        return {name: self.position(name) for name in _TABLES}
+        return {name: self.position(name) for name in TABLES}
 
     def budget_used(self, source: str, since: datetime) -> tuple[int, int]:
         """Return (requests, bytes) spent on a source since a moment; rows of kind `bytes` add bytes to requests counted before."""
-        chosen = _TABLES["requests"]
+        chosen = TABLES["requests"]
         query = sa.select(
-            sa.func.count().filter(chosen.c.kind != "bytes").label("n"),
-            sa.func.coalesce(sa.func.sum(chosen.c.bytes), 0).label("bytes"),
+            sa.func.count().filter(chosen.c.kind != "bytes"), sa.func.coalesce(sa.func.sum(chosen.c.bytes), 0)
         ).where(chosen.c.source == source, chosen.c.at > since)
-        row = self._fetch(query)[0]
-        return int(row["n"]), int(row["bytes"])
+        requests, received = self._one(query)
+        return int(requests), int(received)
 
-    def _fetch(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
-        try:
-            with self._engine.connect() as connection:
-                return [dict(row) for row in connection.execute(query).mappings()]
-        except DBAPIError as error:
-            raise _as_failure(error, self.url) from error
+    def mean_bytes(self, source: str) -> float:
+        """Return the mean size of the photos stored from a source, 0 where there are none."""
+        stored = TABLES["stored"]
+        # Candidate ids begin with their source: a range of the text, so that no table is joined.
+        mine = sa.and_(stored.c.candidate_id >= f"{source}:", stored.c.candidate_id < f"{source};")
+        return float(self._one(sa.select(sa.func.avg(stored.c.bytes)).where(mine))[0] or 0)
+
+    def _one(self, query: sa.Select[Any]) -> Any:
+        return next(self.each(query))
+
+    def close(self, *, sealed: bool = False) -> None:
+        """Give back the connections; `sealed` notes the digest of a SQLite file, by which damage is found at the next start."""
+        self._engine.dispose()
+        if sealed and self.file is not None:
+            seal.put_seal(self.file)
+
+
+def _complete(table: str, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with every column of the table, and text that every database can keep."""
+    columns = [column.name for column in TABLES[table].columns if column.name != "position"]
+    listed = [dict(row) for row in rows]
+    complete = [{name: _storable(row.pop(name, None)) for name in columns} for row in listed]
+    leftover = sorted({name for row in listed for name in row})
+    if leftover:
+        raise KeyError(f"journal table {table} has no column {leftover[0]!r}")
+    return complete
+
+
+def _storable(value: object) -> object:
+    """Return text without NUL and lone surrogates, which PostgreSQL or UTF-8 cannot hold; they become a replacement sign."""
+    if not isinstance(value, str) or (value.isascii() and "\x00" not in value):
+        return value
+    return value.replace("\x00", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
+def _insert_of(dialect: str) -> Any:
+    """Return the `insert` that knows how to leave out rows which break a unique key."""
+    if dialect == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert as of_sqlite
+
+        return of_sqlite
+    from sqlalchemy.dialects.postgresql import insert as of_postgresql
+
+    return of_postgresql
 
 
 def _durable_sqlite(connection: Any, record: object) -> None:
@@ -197,10 +222,14 @@ def _durable_sqlite(connection: Any, record: object) -> None:
     cursor.close()
 
 
-def _as_failure(error: SQLAlchemyError, url: str) -> EnvironmentFailure:
+def _as_failure(error: SQLAlchemyError, url: str) -> CounteranimalError:
     where = sa.make_url(url).render_as_string(hide_password=True)
     cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-    if "disk is full" in cause or "disk I/O" in cause:
+    if any(word in cause for word in ("malformed", "not a database", "corrupt")):
+        return IntegrityError(
+            f"the journal {where} is damaged ({cause}); restore it from a backup, or run `counteranimal recover`"
+        )
+    if any(word in cause for word in ("disk is full", "disk I/O", "No space left")):
         return EnvironmentFailure(
             f"disk full or broken while writing the journal {where}; free some space and run again"
         )
