@@ -10,7 +10,7 @@ UV := .uv/bin/uv
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help demo test check docs lock label-studio install browser peers clean
+.PHONY: help demo test soak check docs lock label-studio install browser database peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -18,8 +18,11 @@ help: ## list the targets
 demo: install label-studio ## the main job, end to end, on real photos (LIVE=1: a small polite crawl of iNaturalist)
 	@.venv/bin/python -m flows.demo $(if $(LIVE),--live) $(DEMO_ARGS)
 
-test: install label-studio browser check ## everything: gates, unit, server, browser and demo tests
+test: install label-studio browser database check ## everything: gates, unit, server, browser and demo tests
 	@.venv/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+soak: install database ## the long tests, some minutes, on loopback only: 10,000 photos and 100 kills, simulated months
+	@timeout 3600 .venv/bin/python -m pytest --soak -s -p no:cacheprovider $(PYTEST_ARGS)
 
 check: install ## ruff, mypy strict, import layers, generated documents
 	@.venv/bin/ruff check .
@@ -43,6 +46,15 @@ browser: ## Chromium for the browser tests (Debian)
 	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null
 	  else
 	    echo "Chromium is not installed, so the browser tests will be skipped; install Debian's package chromium to run them" >&2
+	  fi
+	fi
+
+database: ## PostgreSQL and strace for the journal's tests (Debian)
+	@if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || ! command -v strace >/dev/null; then
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends postgresql strace >/dev/null
+	  else
+	    echo "PostgreSQL or strace is not installed, so some tests of the journal will be skipped; install Debian's packages postgresql and strace to run them" >&2
 	  fi
 	fi
 

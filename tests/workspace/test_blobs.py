@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
-import shutil
 import stat
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,98 +12,6 @@ import pytest
 from counteranimal.errors import EnvironmentFailure, IntegrityError
 from counteranimal.ids import photo_id_of
 from counteranimal.workspace import Blob, Blobs, write_atomically
-
-Start = Callable[..., "subprocess.Popen[str]"]
-
-# Writes batches and records each after it is stored; prints a line when it is under way.
-ENDLESS_WRITER = """
-import os, sys
-from pathlib import Path
-from counteranimal.workspace import Blob, Blobs
-root, recorded = Path(sys.argv[1]), Path(sys.argv[2])
-blobs = Blobs(root)
-with recorded.open("a") as file:
-    for batch in range(10**6):
-        ids = blobs.put_many([Blob(f"{os.getpid()} {batch} {i} ".encode() * 3000, {"url": "u"}) for i in range(4)])
-        file.write("".join(f"{name}\\n" for name in ids))
-        file.flush()
-        os.fsync(file.fileno())
-        if batch == 0:
-            print("writing", flush=True)
-"""
-
-# Dies at the n-th crash point, for every n in turn, each time in a fork of its own and on a store of its own.
-CRASHING_WRITER = """
-import os, sys
-from pathlib import Path
-from counteranimal.ids import photo_id_of
-from counteranimal.workspace import Blob, Blobs
-home, kind = Path(sys.argv[1]), sys.argv[2]
-data = [f"{i} ".encode() * 3000 for i in range(3)]
-
-def careful(root):
-    Blobs(root).put_many([Blob(item, {"url": "u"}) for item in data])
-
-def careless(root):
-    for item in data:
-        name = photo_id_of(item)
-        (root / name[:2]).mkdir(parents=True, exist_ok=True)
-        with (root / name[:2] / name).open("wb") as file:
-            for half in (item[:4000], item[4000:]):
-                file.write(half)
-                file.flush()
-                os.fsync(file.fileno())
-
-def die_at(point):
-    left = [point]
-    def counted(function):
-        def wrapped(*args, **kwargs):
-            result = function(*args, **kwargs)
-            left[0] -= 1
-            if left[0] == 0:
-                os._exit(9)
-            return result
-        return wrapped
-    os.fsync, os.replace = counted(os.fsync), counted(os.replace)
-
-point = 0
-while True:
-    point += 1
-    pid = os.fork()
-    if pid == 0:
-        die_at(point)
-        {"careful": careful, "careless": careless}[kind](home / str(point))
-        os._exit(0)
-    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0:
-        break
-print(point - 1)
-"""
-
-FILLING_WRITER = """
-import sys
-from pathlib import Path
-from counteranimal.errors import EnvironmentFailure
-from counteranimal.workspace import Blob, Blobs
-blobs = Blobs(Path(sys.argv[1]))
-stored = []
-try:
-    for i in range(100):
-        stored += blobs.put_many([Blob(bytes([i]) * 20_000), Blob(bytes([i, 1]) * 20_000)])
-except EnvironmentFailure as error:
-    print(error)
-whole = [name for name in blobs.ids() if blobs.read(name)]
-left = list(Path(sys.argv[1]).rglob("*.tmp"))
-print(len(stored), set(stored) <= set(whole), len(left))
-"""
-
-
-def corrupt(root: Path) -> list[str]:
-    """Return the names of stored files whose bytes are not what their name says."""
-    return [
-        path.name
-        for path in root.rglob("*")
-        if path.is_file() and len(path.name) == 64 and hashlib.sha256(path.read_bytes()).hexdigest() != path.name
-    ]
 
 
 def test_a_blob_is_read_back_with_its_side_record(tmp_path: Path) -> None:
@@ -163,72 +65,6 @@ def test_a_missing_blob_says_what_to_do(tmp_path: Path) -> None:
     """A photo that is not there is named, with the next step."""
     with pytest.raises(IntegrityError, match=r"is not in the store .*; copy it from the store that fetched it"):
         Blobs(tmp_path).read("0" * 64)
-
-
-@pytest.mark.case("B01")
-def test_killed_at_random_moments_nothing_is_lost_or_corrupt(tmp_path: Path, start: Start) -> None:
-    """Whatever was recorded is there, whole; the next writer sweeps what the killed one left."""
-    root, recorded = tmp_path / "blobs", tmp_path / "recorded"
-    moments = random.Random(3)
-    for _ in range(4):
-        process = start(ENDLESS_WRITER, root, recorded)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "writing\n"
-        time.sleep(moments.uniform(0.0, 0.15))
-        process.kill()
-        process.wait()
-    blobs = Blobs(root)
-    names = recorded.read_text().splitlines()
-    assert len(names) >= 16
-    assert all(blobs.read(name) for name in names)
-    assert corrupt(root) == []
-    blobs.finish_temporary()
-    assert not list(root.rglob("*.tmp"))
-
-
-@pytest.mark.case("B02")
-def test_killed_at_every_crash_point_no_blob_is_short(tmp_path: Path, start: Start) -> None:
-    """After each sync and each rename of a batch: what stands under a digest has that digest, and its side record is there."""
-    output, _ = start(CRASHING_WRITER, tmp_path, "careful").communicate(timeout=60)
-    assert int(output) >= 12
-    assert corrupt(tmp_path) == []
-    for path in tmp_path.rglob("*"):
-        if len(path.name) == 64:
-            assert path.with_name(f"{path.name}.json").is_file()
-    for root in tmp_path.iterdir():
-        blobs = Blobs(root)
-        assert len(set(blobs.put_many([Blob(f"{i} ".encode() * 3000, {"url": "u"}) for i in range(3)]))) == 3
-        assert all(blobs.read(name) for name in blobs.ids())
-
-
-@pytest.mark.case("B03")
-def test_the_same_harness_catches_a_careless_writer(tmp_path: Path, start: Start) -> None:
-    """A writer that writes in place leaves short files, so the test above can fail."""
-    start(CRASHING_WRITER, tmp_path, "careless").communicate(timeout=60)
-    assert corrupt(tmp_path) != []
-
-
-@pytest.mark.case("B05")
-def test_a_full_disk_leaves_whole_blobs_and_one_sentence(tmp_path: Path) -> None:
-    """On a disk of 512 KB: "disk full", no short file, no temporary file, everything stored before still there."""
-    unshare, mount = shutil.which("unshare"), shutil.which("mount")
-    if unshare is None or mount is None:
-        pytest.skip("unshare and mount are needed to make a small disk")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    script = 'mount -t tmpfs -o size=512k tmpfs "$1" || exit 77; exec "$2" -c "$3" "$1"'
-    done = subprocess.run(
-        [unshare, "-rm", "sh", "-c", script, "sh", disk, sys.executable, FILLING_WRITER],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    if done.returncode in {1, 77} and "Traceback" not in done.stderr:
-        pytest.skip(f"this machine lets nobody mount a small disk: {done.stderr.strip()}")
-    message, counts = done.stdout.splitlines()
-    assert message.startswith("disk full while writing")
-    assert message.endswith("free some space and run again")
-    stored, all_there, temporary = counts.split()
-    assert int(stored) >= 10
-    assert (all_there, temporary) == ("True", "0")
 
 
 @pytest.mark.case("B06")

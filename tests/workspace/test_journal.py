@@ -23,27 +23,27 @@ def candidate(number: int, **fields: object) -> dict[str, object]:
     return {"candidate_id": f"s:{number}", "source": "s", "status": "ok", **fields}
 
 
-def test_a_later_row_supersedes_and_both_stay(url: str) -> None:
+def test_a_later_row_supersedes_and_both_stay(journal_url: str) -> None:
     """A snapshot shows the last word; the history shows all."""
-    journal = Journal(url)
+    journal = Journal(journal_url)
     journal.append("candidates", [candidate(1, author="old"), candidate(2)])
     journal.append("candidates", [candidate(1, author="new")])
     assert journal.latest("candidates", "candidate_id")["s:1"]["author"] == "new"
     assert [row["author"] for row in journal.rows("candidates", candidate_id="s:1")] == ["old", "new"]
 
 
-def test_positions_grow_and_survive_a_restart(url: str) -> None:
+def test_positions_grow_and_survive_a_restart(journal_url: str) -> None:
     """What a release records as its origin is the same after the process ended."""
-    journal = Journal(url)
+    journal = Journal(journal_url)
     assert journal.position("candidates") == 0
     assert journal.append("candidates", [candidate(1), candidate(2)]) == 2
     assert journal.append("candidates", []) == 0
-    assert Journal(url).positions()["candidates"] == 2
+    assert Journal(journal_url).positions()["candidates"] == 2
 
 
-def test_moments_come_back_in_utc(url: str) -> None:
+def test_moments_come_back_in_utc(journal_url: str) -> None:
     """SQLite forgets zones; the journal does not."""
-    journal = Journal(url)
+    journal = Journal(journal_url)
     local = datetime(2026, 11, 1, 14, 0, tzinfo=timezone(timedelta(hours=2)))
     journal.append("fetches", [{"candidate_id": "s:1", "attempt": 1, "at": local, "status": "stored"}])
     found = journal.rows("fetches")[0]["at"]
@@ -51,33 +51,80 @@ def test_moments_come_back_in_utc(url: str) -> None:
     assert found.utcoffset() == timedelta(0)
 
 
-def test_lists_and_missing_values_come_back(url: str) -> None:
+def test_lists_and_missing_values_come_back(journal_url: str) -> None:
     """Codes stay a list, and what was not given is null."""
-    journal = Journal(url)
+    journal = Journal(journal_url)
     journal.append("votes", [{"annotation_id": "1", "codes": ["blurred", "small"], "usable": False}])
     row = journal.rows("votes")[0]
     assert (row["codes"], row["usable"], row["worker"]) == (["blurred", "small"], False, None)
 
 
-def test_an_unknown_column_is_a_bug_and_nothing_is_written(url: str) -> None:
+def test_an_unknown_column_is_a_bug_and_nothing_is_written(journal_url: str) -> None:
     """A misspelt column is not dropped silently."""
-    journal = Journal(url)
+    journal = Journal(journal_url)
     with pytest.raises(KeyError, match="no column 'colour'"):
         journal.append("candidates", [candidate(1), candidate(2, colour="red")])
     assert journal.position("candidates") == 0
 
 
 @pytest.mark.case("A21")
-def test_budgets_are_counted_across_restarts(url: str) -> None:
+def test_budgets_are_counted_across_restarts(journal_url: str) -> None:
     """What another run spent in the window counts."""
     now = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
     spent = [
         {"source": "s", "host": "h", "at": now - timedelta(seconds=age), "bytes": 10, "kind": "api"}
         for age in (5, 30, 61)
     ]
-    Journal(url).append("requests", [*spent, {"source": "t", "host": "h", "at": now, "bytes": 99, "kind": "api"}])
-    assert Journal(url).budget_used("s", now - timedelta(seconds=60)) == (2, 20)
-    assert Journal(url).budget_used("u", now) == (0, 0)
+    Journal(journal_url).append(
+        "requests", [*spent, {"source": "t", "host": "h", "at": now, "bytes": 99, "kind": "api"}]
+    )
+    assert Journal(journal_url).budget_used("s", now - timedelta(seconds=60)) == (2, 20)
+    assert Journal(journal_url).budget_used("u", now) == (0, 0)
+
+
+def test_a_step_is_recorded_whole_or_not_at_all(journal_url: str) -> None:
+    """Rows for several tables go in together; a wrong one among them keeps all of them out."""
+    journal = Journal(journal_url)
+    assert journal.append_all({"candidates": [candidate(1)], "fetches": [{"candidate_id": "s:1", "attempt": 1}]}) == 2
+    with pytest.raises(EnvironmentFailure, match="cannot be used"):
+        journal.append_all({"candidates": [candidate(2)], "fetches": [{"candidate_id": "s:2", "bytes": object()}]})
+    assert (journal.position("candidates"), len(journal.rows("fetches"))) == (1, 1)
+
+
+def test_of_two_equal_claims_one_is_appended(journal_url: str) -> None:
+    """A unique key decides between two that come at once; the other one learns that it lost."""
+    claims = [{"candidate_id": f"s:{n}", "attempt": 1, "generation": 1, "kind": "taken", "run": "a"} for n in (1, 2)]
+    assert Journal(journal_url).append_new("claims", claims[:1], "candidate_id") == {"s:1"}
+    assert Journal(journal_url).append_new("claims", claims, "candidate_id") == {"s:2"}
+    assert Journal(journal_url).append_new("claims", claims, "candidate_id") == set()
+
+
+def test_text_that_a_database_cannot_hold_is_replaced(journal_url: str) -> None:
+    """NUL and lone surrogates, which upstream texts may hold, end no crawl."""
+    journal = Journal(journal_url)
+    journal.append("candidates", [candidate(1, author="a\x00b", note="\ud800c")])
+    [row] = journal.rows("candidates")
+    assert (row["author"], row["note"]) == ("a\ufffdb", "\ufffdc")
+
+
+def test_a_long_table_is_read_in_batches(journal_url: str) -> None:
+    """More rows than one batch come in order, once each."""
+    journal = Journal(journal_url)
+    journal.append("candidates", [candidate(n) for n in range(10_050)])
+    batches = list(journal.batches(journal.last_rows("candidates", "candidate_id", ["candidate_id"])))
+    assert [len(batch) for batch in batches] == [10_000, 50]
+    assert [row[0] for batch in batches for row in batch] == [f"s:{n}" for n in range(10_050)]
+
+
+def test_a_journal_of_an_earlier_version_gains_its_columns(journal_url: str) -> None:
+    """What an earlier version wrote stays, and the columns that it lacks are there afterwards."""
+    journal = Journal(journal_url)
+    journal.append("stored", [{"photo_id": "a" * 64, "candidate_id": "s:1"}])
+    with journal._engine.begin() as connection:
+        for column in ("store", "status"):
+            connection.exec_driver_sql(f"ALTER TABLE stored DROP COLUMN {column}")
+    [row] = Journal(journal_url).rows("stored")
+    assert (row["candidate_id"], row["store"], row["status"]) == ("s:1", None, None)
 
 
 @pytest.mark.case("B04")

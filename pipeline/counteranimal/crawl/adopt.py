@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,8 @@ def adopt(
     """
     blobs, found = workspace.blobs, Reconciled()
     found.finished, found.removed = blobs.finish_temporary(living)
-    for folder in blobs.folders():
+    for folder, recorded in _folders(workspace):
         on_disk = _Listing.of(folder)
-        recorded = _recorded(workspace, folder.name)
         new = [name for name in on_disk.photos if name not in recorded]
         new += [name for name in on_disk.shared if name in recorded]
         for start in range(0, len(new), _AT_ONCE):
@@ -120,9 +120,17 @@ class _Listing:
                 yield from paths
 
 
+def _folders(workspace: Workspace) -> Iterator[tuple[Path, dict[str, set[str]]]]:
+    """Yield each folder of the store and what the journal lists in it; the journal is read in sixteen pieces."""
+    for first, folders in groupby(workspace.blobs.folders(), key=lambda folder: folder.name[0]):
+        recorded = _recorded(workspace, first)
+        for folder in folders:
+            yield folder, recorded
+
+
 def _recorded(workspace: Workspace, prefix: str) -> dict[str, set[str]]:
-    """Return photo -> candidates of all that the journal lists, in whatever store, under a prefix of two characters."""
-    after = f"{int(prefix, 16) + 1:02x}" if prefix != "ff" else "g"
+    """Return photo -> candidates of all that the journal lists, in whatever store, under a prefix of one character."""
+    after = chr(ord(prefix) + 1)
     query = (
         sa.select(_STORED.c.photo_id, _STORED.c.candidate_id, _STORED.c.store, _STORED.c.status)
         .where(_STORED.c.photo_id >= prefix, _STORED.c.photo_id < after)
@@ -171,6 +179,8 @@ def _adopt_some(workspace: Workspace, names: list[str], found: Reconciled, look:
             found.unknown.append(photo_id)
             continue
         sides += [(photo_id, info, {**side, "bytes": len(data)}) for side in told]
+    if not sides:
+        return
     rows = _rows_of(workspace, sides, look.now)
     workspace.journal.append_all(rows)
     found.adopted += len(rows["stored"])
@@ -268,8 +278,7 @@ def lost_photos(workspace: Workspace) -> list[str]:
 def unexplained(workspace: Workspace) -> list[str]:
     """Return the photos in the store that the journal does not list and no readable side record explains."""
     found: list[str] = []
-    for folder in workspace.blobs.folders():
-        recorded = _recorded(workspace, folder.name)
+    for folder, recorded in _folders(workspace):
         new = [name for name in _Listing.of(folder).photos if name not in recorded]
         found += [name for name in new if not any(map(_is_told, workspace.blobs.sides(name)))]
     return found

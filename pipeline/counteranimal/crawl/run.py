@@ -129,10 +129,8 @@ def fetch_pending(  # noqa: PLR0913 - the stage's interface, agreed with `steps`
     if session.elsewhere and not (tally.stopped or tally.spent):
         session.wait_for_silent_runs()
         _add(found, session.reconcile())
-        freed = session.elsewhere
-        tally = session.fetch(
-            [item for item in pending(recipe, workspace.journal, now=now) if item.candidate_id in freed]
-        )
+        again = pending(recipe, workspace.journal, now=now, retry=retry)
+        tally = session.fetch([item for item in again if item.candidate_id in session.elsewhere])
     life.sign("ended")
     left = len(chosen) - tally.statuses.total() - len(session.elsewhere)
     failure = as_failure(tally, tally.statuses["stored"], left)

@@ -199,7 +199,7 @@ def _storable(value: object) -> object:
     """Return text without NUL and lone surrogates, which PostgreSQL or UTF-8 cannot hold; they become a replacement sign."""
     if not isinstance(value, str) or (value.isascii() and "\x00" not in value):
         return value
-    return value.replace("\x00", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return value.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _insert_of(dialect: str) -> Any:
