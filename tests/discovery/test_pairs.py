@@ -51,7 +51,7 @@ def test_photos_are_counted_unweighted_for_the_minimum(world) -> None:
     world.cell("fox", "snow", "select", 0, 3, chance=0.1).cell("fox", "snow", "report", 0, 3, chance=0.1)
     row = row_of(choose_pairs(world.pool, world.predictions, SplitRule(name="s", n_min=4), VOCABULARY), "fox")
     assert row["status"] == "no_pair"
-    assert row["reason"] == "fewer than two backgrounds with 4 photos in each fold"
+    assert row["reason"] == "too_few_photos: fewer than two backgrounds with 4 photos in each fold"
 
 
 def test_accuracies_are_weighted_by_inclusion_probability(world, rule) -> None:
@@ -94,7 +94,7 @@ def test_the_difference_must_exceed_five_points_unrounded(world, rule, right: in
     row = row_of(choose_pairs(world.pool, world.predictions, rule, VOCABULARY), "fox")
     assert row["status"] == status
     if status == "no_pair":
-        assert row["reason"] == "difference of 5.0 points is not above 5"
+        assert row["reason"] == "small_difference: 5.0 points is not above 5"
         assert row["common"] is None
         assert row["drop_report"] is None
 
@@ -104,7 +104,36 @@ def test_a_class_on_one_background_has_no_pair(world, rule) -> None:
     world.both("fox", "grass", (9, 10), (9, 10))
     pairs = choose_pairs(world.pool, world.predictions, rule, VOCABULARY, ("fox", "owl"))
     assert [row_of(pairs, name)["status"] for name in ("fox", "owl")] == ["no_pair", "no_pair"]
-    assert "fewer than two backgrounds" in row_of(pairs, "owl")["reason"]
+    assert row_of(pairs, "fox")["reason"] == "one_background: every usable photo is on grass"
+    assert row_of(pairs, "owl")["reason"].startswith("no_photos: ")
+
+
+def test_a_class_of_one_observer_has_no_pair(world, rule) -> None:
+    """All photos of one observer are in one fold, so nothing is left to estimate on; the row says why."""
+    world.cell("fox", "grass", "select", 9, 10, unit="only").cell("fox", "snow", "select", 1, 10, unit="only")
+    row = row_of(choose_pairs(world.pool, world.predictions, rule, VOCABULARY), "fox")
+    assert (row["status"], row["reason"].split(":")[0]) == ("no_pair", "one_fold_unit")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"margin": float("nan")}, "E_NOT_FINITE"),
+        ({"correct": None}, "E_NOT_FINITE"),
+        ({"inclusion_probability": float("nan")}, "inclusion probability"),
+        ({"inclusion_probability": 0.0}, "inclusion probability"),
+        ({"fold": None}, "neither select nor report"),
+    ],
+)
+def test_what_cannot_be_counted_is_refused(world, rule, change: dict[str, Any], sentence: str) -> None:
+    """A missing or infinite value is an error that names the photo, never a smaller or a wrong figure."""
+    world.both("fox", "grass", (9, 10), (9, 10)).both("fox", "snow", (2, 10), (2, 10))
+    target = world.answers if change.keys() <= world.answers[0].keys() else world.rows
+    target[3].update(change)
+    with pytest.raises(
+        IntegrityError, match=rf"1 photos cannot be counted, the first is {target[3]['photo_id']}.*{sentence}"
+    ):
+        choose_pairs(world.pool, world.predictions, rule, VOCABULARY)
 
 
 def test_backgrounds_that_are_all_alike_give_no_pair(world, rule) -> None:

@@ -49,14 +49,16 @@ def test_photos_of_all_classes_count_together(world) -> None:
     assert row["status"] == "pair"
     beside = pairs_by_class(world.pool, world.predictions, POOL, VOCABULARY).to_pylist()
     assert [item["status"] for item in beside] == ["no_pair"] * 3
-    assert beside[0]["reason"] == "fewer than two backgrounds with 6 photos in each fold"
+    assert beside[0]["reason"] == "too_few_photos: fewer than two backgrounds with 6 photos in each fold"
 
 
 def test_too_small_a_pool_says_so(world) -> None:
     """No pair for the pool is one row with its reason."""
     world.both("ape", "grass", (3, 3), (3, 3)).both("ape", "snow", (1, 3), (1, 3))
     (row,) = choose_pairs(world.pool, world.predictions, POOL, VOCABULARY).to_pylist()
-    assert row["reason"] == "fewer than two backgrounds with 6 photos of classes they share in each fold"
+    assert (
+        row["reason"] == "too_few_photos: fewer than two backgrounds with 6 photos of classes they share in each fold"
+    )
 
 
 def test_the_published_drop_is_the_macro_drop_of_its_groups(world) -> None:

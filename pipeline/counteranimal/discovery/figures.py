@@ -18,7 +18,8 @@ from counteranimal.stats import (
     GroupAccuracy,
     Interval,
     LinearFigure,
-    group_accuracy,
+    Photos,
+    group_accuracies,
     linear_figure,
     newcombe,
     newcombe_p,
@@ -70,20 +71,21 @@ def class_figures(outcomes: Outcomes, side: NDArray[np.int8], *, correlation: fl
     correlation : float
         Pooled over all groups of the fold (`Outcomes.correlation`).
     """
-    found = {}
-    for code in _complete(outcomes, side):
-        member = outcomes.class_of == code
-        common, counter = (
-            group_accuracy(
-                outcomes.correct[chosen], outcomes.weights[chosen], outcomes.unit_of[chosen], correlation=correlation
-            )
-            for chosen in (member & (side == 1), member & (side == -1))
-        )
-        ends = (common.accuracy, common.n_effective, counter.accuracy, counter.n_effective)
-        found[outcomes.classes[code]] = ClassFigures(
-            common, counter, common.accuracy - counter.accuracy, newcombe(*ends), newcombe_p(*ends)
-        )
-    return found
+    complete = _complete(outcomes, side)
+    chosen = np.isin(outcomes.class_of, complete) & (side != 0)
+    part = outcomes.where(chosen)
+    cell = np.searchsorted(complete, part.class_of) * 2 + (side[chosen] < 0)
+    photos = Photos(part.correct, part.weights, part.unit_of, cell)
+    groups = group_accuracies(photos, 2 * complete.size, correlation=correlation)
+    return {
+        outcomes.classes[code]: _class_figures(common, counter)
+        for code, common, counter in zip(complete.tolist(), groups[::2], groups[1::2], strict=True)
+    }
+
+
+def _class_figures(common: GroupAccuracy, counter: GroupAccuracy) -> ClassFigures:
+    ends = (common.accuracy, common.n_effective, counter.accuracy, counter.n_effective)
+    return ClassFigures(common, counter, common.accuracy - counter.accuracy, newcombe(*ends), newcombe_p(*ends))
 
 
 def overall(

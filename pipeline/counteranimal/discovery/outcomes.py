@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from counteranimal.errors import IntegrityError
+from counteranimal.errors import IntegrityError, Reason
 from counteranimal.stats import intraclass_correlation
 
 __all__ = ["FoldName", "Outcomes", "join"]
@@ -83,7 +83,9 @@ def join(
     Raises
     ------
     IntegrityError
-        If a photo has no prediction of that model and protocol; the sentence names the first and counts them.
+        If a photo has no prediction of that model and protocol (the sentence names the first and counts them), if an answer
+        is neither right nor wrong or rests on a score that is not finite (E_NOT_FINITE), if an inclusion probability is not
+        above 0 and at most 1, or a fold neither select nor report.
     """
     chosen = predictions.filter(
         pc.and_(pc.equal(predictions.column("model"), model), pc.equal(predictions.column("protocol"), protocol))
@@ -96,7 +98,9 @@ def join(
             f"{place.null_count} verified photos have no {protocol} prediction of {model}, the first is {absent[0]}; "
             "run the model on the whole pool"
         )
-    correct = chosen.column("correct").take(place)
+    answers = chosen.take(place)
+    _refuse_unusable(photos, answers, model)
+    correct = answers.column("correct")
     names = set(pc.unique(photos.column("background")).to_pylist())
     backgrounds = (*vocabulary, *sorted(names - set(vocabulary)))
     classes = tuple(sorted(pc.unique(photos.column("class_id")).to_pylist()))
@@ -111,6 +115,26 @@ def join(
         weights=1.0 / photos.column("inclusion_probability").to_numpy(zero_copy_only=False).astype(np.float64),
         correct=correct.to_numpy(zero_copy_only=False).astype(np.float64),
     )
+
+
+def _refuse_unusable(photos: pa.Table, answers: pa.Table, model: str) -> None:
+    """A value that is missing or not a number would spread into every mean without a word."""
+    margin, chance = answers.column("margin"), photos.column("inclusion_probability")
+    finite = pc.fill_null(pc.is_finite(margin), fill_value=True)
+    answered = pc.and_(pc.is_valid(answers.column("correct")), finite)
+    _require(
+        answers, answered, f"the answer of {model} rests on no finite score ({Reason.NOT_FINITE}); run the model again"
+    )
+    usable = pc.and_(pc.greater(chance, 0.0), pc.less_equal(chance, 1.0))
+    _require(photos, usable, "the inclusion probability must lie above 0 and at most 1; rebuild the verdicts")
+    fold = pc.is_in(photos.column("fold"), value_set=pa.array(["select", "report"]))
+    _require(photos, fold, "the fold is neither select nor report; rebuild the pool")
+
+
+def _require(table: pa.Table, sound: pa.ChunkedArray, sentence: str) -> None:
+    bad = table.column("photo_id").filter(pc.invert(pc.fill_null(sound, fill_value=False)))
+    if len(bad):
+        raise IntegrityError(f"{len(bad)} photos cannot be counted, the first is {bad[0]}: {sentence}")
 
 
 def _codes(column: pa.ChunkedArray, names: Sequence[str]) -> NDArray[np.intp]:

@@ -59,7 +59,8 @@ def choose_pairs(
     Returns
     -------
     pa.Table
-        One row a class, or one row `*` for `unit = "pool"`. Under `rule = "paper"` the columns of the select fold, the p-value
+        One row a class, or one row `*` for `unit = "pool"`. Where there is no pair, `reason` opens with a code: no_photos,
+        one_background, one_fold_unit, too_few_photos or small_difference. Under `rule = "paper"` the columns of the select fold, the p-value
         and `unstable` are null, those of the report fold hold all photos, and nothing can be confirmed: the photos that
         estimate are those that chose.
 
@@ -85,7 +86,8 @@ def choose_pairs(
         if choice is not None and other is not None:
             row["unstable"] = choice[:2] != other[:2]
         if choice is None or key not in kept:
-            rows.append(row | {"status": "no_pair", "reason": _why_not(rule, choice)})
+            why = _too_little(outcomes, key, len(vocabulary), rule) if choice is None else _too_small(rule, choice)
+            rows.append(row | {"status": "no_pair", "reason": why})
             continue
         row |= {"status": "pair", "common": vocabulary[choice.common], "counter": vocabulary[choice.counter]}
         rows.append(row | _figures(on_select.get(key), on_report.get(key), held_out=roles))
@@ -143,12 +145,24 @@ def _figures(select: Estimate | None, report: Estimate | None, *, held_out: bool
     return row
 
 
-def _why_not(rule: SplitRule, choice: Choice | None) -> str:
-    if choice is None:
-        where = "in each fold" if rule.rule == "roles" else "in all"
-        together = " of classes they share" if rule.unit == "pool" else ""
-        return f"fewer than two backgrounds with {rule.n_min} photos{together} {where}"
-    return f"difference of {100 * choice.difference:.1f} points is not above {rule.min_difference:g}"
+def _too_small(rule: SplitRule, choice: Choice) -> str:
+    return f"small_difference: {100 * choice.difference:.1f} points is not above {rule.min_difference:g}"
+
+
+def _too_little(outcomes: Outcomes, class_id: str, n_backgrounds: int, rule: SplitRule) -> str:
+    """Return a code and a sentence: what a class, or the pool, lacks for two eligible backgrounds."""
+    if class_id != ALL_CLASSES:
+        member = np.isin(outcomes.class_of, [i for i, name in enumerate(outcomes.classes) if name == class_id])
+        decisive = outcomes.where(member & (outcomes.background_of < n_backgrounds))
+        if decisive.correct.size == 0:
+            return "no_photos: no verified photo on a background that can form a group"
+        if np.unique(decisive.background_of).size == 1:
+            return f"one_background: every usable photo is on {outcomes.backgrounds[int(decisive.background_of[0])]}"
+        if rule.rule == "roles" and np.unique(decisive.unit_of).size == 1:
+            return "one_fold_unit: one observer took every photo, and an observer is in one fold only"
+    where = "in each fold" if rule.rule == "roles" else "in all"
+    together = " of classes they share" if rule.unit == "pool" else ""
+    return f"too_few_photos: fewer than two backgrounds with {rule.n_min} photos{together} {where}"
 
 
 def _stamp(rows: list[dict[str, Any]], level: float) -> None:

@@ -19,7 +19,7 @@ from counteranimal.discovery.outcomes import FoldName, Outcomes, join
 from counteranimal.discovery.rule import ALL_CLASSES
 from counteranimal.errors import IntegrityError
 from counteranimal.recipe import SplitRule
-from counteranimal.stats import group_accuracy
+from counteranimal.stats import Photos, group_accuracies
 
 __all__ = ["assign", "group_figures", "sides_of"]
 
@@ -130,18 +130,15 @@ def _rows(outcomes: Outcomes, side: NDArray[np.int8], key: dict[str, Any], *, pa
         inside = outcomes.in_fold(fold)
         part, part_side = outcomes.where(inside), side[inside]
         correlation = part.correlation()
-        cell = part.class_of * len(part.backgrounds) + part.background_of
-        order = np.argsort(cell, kind="stable")
-        starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
-        for members in np.split(order, starts[1:]) if order.size else ():
-            first = members[0]
-            figures = group_accuracy(
-                part.correct[members], part.weights[members], part.unit_of[members], correlation=correlation
-            )
+        code = part.class_of * len(part.backgrounds) + part.background_of
+        present, first, cell = np.unique(code, return_index=True, return_inverse=True)
+        photos = Photos(part.correct, part.weights, part.unit_of, cell)
+        found = group_accuracies(photos, present.size, correlation=correlation)
+        for figures, member in zip(found, first.tolist(), strict=True):
             place = {
-                "class_id": part.classes[part.class_of[first]],
-                "background": part.backgrounds[part.background_of[first]],
-                "group": _SIDES[int(part_side[first])],
+                "class_id": part.classes[part.class_of[member]],
+                "background": part.backgrounds[part.background_of[member]],
+                "group": _SIDES[int(part_side[member])],
                 "fold": fold,
             }
             rows.append(key | place | figures._asdict())

@@ -7,8 +7,11 @@ needs chance passes a generator. Each public function names where its formula co
 from counteranimal.stats.bootstrap import Difference, PairedSample, paired_difference
 from counteranimal.stats.clusters import (
     GroupAccuracy,
+    Photos,
     design_effect,
     effective_size,
+    effective_sizes,
+    group_accuracies,
     group_accuracy,
     intraclass_correlation,
     mean_cluster_size,
@@ -16,6 +19,7 @@ from counteranimal.stats.clusters import (
 from counteranimal.stats.intervals import Interval, combined, combined_p, newcombe, newcombe_p, wilson
 from counteranimal.stats.linear import Contrast, LinearFigure, linear_figure
 from counteranimal.stats.significance import holm, mcnemar_exact
+from counteranimal.stats.size import photos_needed
 
 __all__ = [
     "Contrast",
@@ -24,10 +28,13 @@ __all__ = [
     "Interval",
     "LinearFigure",
     "PairedSample",
+    "Photos",
     "combined",
     "combined_p",
     "design_effect",
     "effective_size",
+    "effective_sizes",
+    "group_accuracies",
     "group_accuracy",
     "holm",
     "intraclass_correlation",
@@ -37,5 +44,6 @@ __all__ = [
     "newcombe",
     "newcombe_p",
     "paired_difference",
+    "photos_needed",
     "wilson",
 ]

@@ -5,7 +5,7 @@ Decides how weights and fold units enter an interval. What a unit is (an observe
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,12 +15,17 @@ from counteranimal.stats.intervals import wilson
 
 __all__ = [
     "GroupAccuracy",
+    "Photos",
     "design_effect",
     "effective_size",
+    "effective_sizes",
+    "group_accuracies",
     "group_accuracy",
     "intraclass_correlation",
     "mean_cluster_size",
 ]
+
+Size = TypeVar("Size", float, NDArray[np.float64])
 
 
 class GroupAccuracy(NamedTuple):
@@ -32,6 +37,15 @@ class GroupAccuracy(NamedTuple):
     accuracy: float
     low: float
     high: float
+
+
+class Photos(NamedTuple):
+    """Photos with the cells they fall into; arrays of shape (n,), cells being 0, 1, ..."""
+
+    correct: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    units: NDArray[np.intp]
+    cells: NDArray[np.intp]
 
 
 def mean_cluster_size(units: ArrayLike) -> float:
@@ -46,7 +60,7 @@ def mean_cluster_size(units: ArrayLike) -> float:
     return float((sizes**2).sum() / sizes.sum())
 
 
-def design_effect(cluster_size: float, correlation: float) -> float:
+def design_effect(cluster_size: Size, correlation: float) -> Size:
     """Return d = 1 + (m' - 1) rho (Kish 1965): how many clustered photos are worth one independent photo."""
     return 1.0 + (cluster_size - 1.0) * correlation
 
@@ -67,6 +81,32 @@ def effective_size(weights: NDArray[np.float64], units: ArrayLike, correlation: 
     return kish / design_effect(mean_cluster_size(units), correlation)
 
 
+def effective_sizes(
+    weights: NDArray[np.float64], units: NDArray[np.intp], cells: NDArray[np.intp], correlation: float
+) -> NDArray[np.float64]:
+    """Return `effective_size` of every cell at once, shape (cells,); a cell without photos has size 0.
+
+    Parameters
+    ----------
+    weights, units, cells : arrays of shape (n,)
+        1 / inclusion probability, fold unit, and cell (0, 1, ...) of each photo.
+    """
+    number = int(cells.max()) + 1 if cells.size else 0
+    inside, photos = _inside_units(units, cells)
+    cluster_size = np.bincount(inside, photos**2, number) / np.maximum(np.bincount(cells, minlength=number), 1)
+    squares = np.bincount(cells, weights**2, number)
+    kish = np.bincount(cells, weights, number) ** 2 / np.where(squares > 0.0, squares, 1.0)
+    sizes: NDArray[np.float64] = kish / design_effect(np.maximum(cluster_size, 1.0), correlation)
+    return sizes
+
+
+def _inside_units(units: NDArray[np.intp], cells: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return, for each part of a unit that lies in one cell, the cell and its photos."""
+    step = int(units.max()) + 1 if units.size else 1
+    parts, photos = np.unique(cells * step + units, return_counts=True)
+    return parts // step, photos.astype(np.float64)
+
+
 def intraclass_correlation(correct: NDArray[np.float64], groups: NDArray[np.intp], units: NDArray[np.intp]) -> float:
     """Return the ANOVA estimate of rho, pooled over groups, cut to 0..1.
 
@@ -84,12 +124,11 @@ def intraclass_correlation(correct: NDArray[np.float64], groups: NDArray[np.intp
     """
     if correct.size == 0:
         return 0.0
-    keys = np.stack([groups, units])
-    cells, position = np.unique(keys, axis=1, return_inverse=True)
-    position = position.reshape(-1)
+    step = int(units.max()) + 1
+    parts, position = np.unique(groups * step + units, return_inverse=True)
     sizes = np.bincount(position).astype(np.float64)
     means = np.bincount(position, correct) / sizes
-    group = np.unique(cells[0], return_inverse=True)[1].reshape(-1)
+    group = np.unique(parts // step, return_inverse=True)[1]
     n_group = np.bincount(group, sizes)
     mean_group = np.bincount(group, sizes * means) / n_group
     between = float((sizes * (means - mean_group[group]) ** 2).sum())
@@ -128,10 +167,29 @@ def group_accuracy(
     UsageError
         If the group is empty.
     """
-    if correct.size == 0:
+    codes = np.unique(np.asarray(units), return_inverse=True)[1].reshape(-1)
+    photos = Photos(correct, weights, codes, np.zeros(correct.size, dtype=np.intp))
+    return group_accuracies(photos, 1, correlation=correlation, level=level)[0]
+
+
+def group_accuracies(photos: Photos, number: int, *, correlation: float, level: float = 0.95) -> list[GroupAccuracy]:
+    """Return `group_accuracy` of cells 0 to `number` - 1 in one pass over the photos.
+
+    Raises
+    ------
+    UsageError
+        If a cell is empty.
+    """
+    correct, weights, units, cells = photos
+    n = np.bincount(cells, minlength=number)
+    if (n == 0).any():
         raise UsageError("an empty group has no accuracy; leave it out")
+    right = np.bincount(cells, correct, number)
+    accuracy = np.bincount(cells, weights * correct, number) / np.bincount(cells, weights, number)
     # All right or all wrong must give exactly 1 or 0, whatever the weights add up to in floating point.
-    accuracy = float(correct[0]) if (correct == correct[0]).all() else float((weights * correct).sum() / weights.sum())
-    size = effective_size(weights, units, correlation)
-    interval = wilson(accuracy, size, level=level)
-    return GroupAccuracy(int(correct.size), int(correct.sum()), size, accuracy, interval.low, interval.high)
+    accuracy = np.where(right == n, 1.0, np.where(right == 0, 0.0, accuracy))
+    sizes = effective_sizes(weights, units, cells, correlation)
+    return [
+        GroupAccuracy(int(count), int(k), size, share, *wilson(share, size, level=level))
+        for count, k, size, share in zip(n, right, sizes.tolist(), accuracy.tolist(), strict=True)
+    ]

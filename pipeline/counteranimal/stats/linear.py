@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counteranimal.errors import UsageError
-from counteranimal.stats.clusters import effective_size
+from counteranimal.stats.clusters import effective_sizes
 from counteranimal.stats.intervals import combined, combined_p
 
 __all__ = ["Contrast", "LinearFigure", "linear_figure"]
@@ -69,25 +69,24 @@ def linear_figure(contrast: Contrast, *, correlation: float, level: float = 0.95
     total = np.bincount(cells, weights)
     means = np.bincount(cells, weights * correct) / total
     value = float((coefficients * means).sum())
-    sizes = [
-        effective_size(weights[cells == cell], units[cells == cell], correlation) for cell in range(coefficients.size)
-    ]
+    codes = np.unique(units, return_inverse=True)[1].reshape(-1)
+    sizes = effective_sizes(weights, codes, cells, correlation)
     ceiling = float(np.abs(coefficients[coefficients > 0]).sum())
     floor = -float(np.abs(coefficients[coefficients < 0]).sum())
     influence = coefficients[cells] * weights * (correct - means[cells]) / total[cells]
-    by_unit = np.bincount(np.unique(units, return_inverse=True)[1].reshape(-1), influence)
+    by_unit = np.bincount(codes, influence)
     n_units = int(by_unit.size)
     if n_units == 1:
-        return LinearFigure(value, floor, ceiling, 1.0, n_units, sum(sizes))
+        return LinearFigure(value, floor, ceiling, 1.0, n_units, float(sizes.sum()))
     error = math.sqrt(n_units / (n_units - 1) * float((by_unit**2).sum()))
     # Linearised terms of cells that are all right or all wrong vanish up to rounding.
     if error < 1e-12:
         accuracies = [float(mean) for mean in np.clip(means, 0.0, 1.0)]
-        low, high = combined(accuracies, sizes, coefficients.tolist(), level=level)
-        p_value = combined_p(accuracies, sizes, coefficients.tolist())
+        low, high = combined(accuracies, sizes.tolist(), coefficients.tolist(), level=level)
+        p_value = combined_p(accuracies, sizes.tolist(), coefficients.tolist())
     else:
         low, high, p_value = _student(value, error, n_units - 1, level)
-    return LinearFigure(value, max(low, floor), min(high, ceiling), p_value, n_units, sum(sizes))
+    return LinearFigure(value, max(low, floor), min(high, ceiling), p_value, n_units, float(sizes.sum()))
 
 
 def _student(value: float, error: float, degrees: int, level: float) -> tuple[float, float, float]:
