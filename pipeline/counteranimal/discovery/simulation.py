@@ -134,7 +134,7 @@ def _one_coverage(world: World, rng: np.random.Generator, bootstrap_draws: int) 
         for name, choice in choices(RULE, select, (select, report), len(outcomes.backgrounds)).items()
         if choice is not None and choice.common != choice.counter
     }
-    side = sides(report, chosen)
+    side = sides(report, {name: (choice.common, choice.counter) for name, choice in chosen.items()})
     correlation = report.correlation()
     classes, groups = [], []
     for name, item in class_figures(report, side, correlation=correlation).items():
