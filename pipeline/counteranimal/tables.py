@@ -58,7 +58,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("photo_id", _text), ("pixel_digest", _text), ("phash", pa.uint64()), ("dhash", pa.uint64()),
         ("phash_mirrored", pa.uint64()), ("dhash_mirrored", pa.uint64()), ("entropy", pa.float32()), ("recipe", _text),
     ),
-    # One row a photo. reason: unique, kept, exact, near, mirror, burst. Distances are to `partner`.
+    # One row a photo. reason: unique, kept, exact, judged, near, mirror, burst, class_conflict. Distances are to `partner`.
     "clusters": _schema(
         ("photo_id", _text), ("cluster", _text), ("kept", pa.bool_()), ("reason", _text), ("partner", _text),
         ("phash_distance", pa.int32()), ("dhash_distance", pa.int32()), ("pixel_difference", pa.float32()),
@@ -68,6 +68,15 @@ SCHEMAS: dict[str, pa.Schema] = {
     "unsure_pairs": _schema(
         ("photo_a", _text), ("photo_b", _text), ("phash_distance", pa.int32()), ("dhash_distance", pa.int32()),
         ("pixel_difference", pa.float32()), ("why", _text),
+    ),
+    # Kept photos that lie close in a model's features: copies that hashes miss, such as crops. Only people merge them.
+    "similar_pairs": _schema(
+        ("photo_a", _text), ("photo_b", _text), ("cosine", pa.float32()), ("model", _text), ("view", _text),
+    ),
+    # What people said of a pair. answer: same or different; method: unanimous, majority, adjudicated.
+    "settled_pairs": _schema(
+        ("photo_a", _text), ("photo_b", _text), ("answer", _text), ("method", _text), ("n_votes", pa.int32()),
+        ("round", _text),
     ),
     # probabilities in the order of `vocabulary` (names joined by a comma); quality columns are proposals, never verdicts.
     "scores": _schema(
@@ -146,6 +155,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "fingerprints": ("photo_id",),
     "clusters": ("photo_id",),
     "unsure_pairs": ("photo_a", "photo_b"),
+    "similar_pairs": ("photo_a", "photo_b"),
+    "settled_pairs": ("photo_a", "photo_b"),
     "scores": ("photo_id", "model", "view", "vocabulary"),
     "embeddings": ("photo_id", "model", "view"),
     "preview": ("photo_id",),

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from counteranimal.dedupe.confirm import Link
+from counteranimal.dedupe.confirm import Link, exact_link
+from counteranimal.dedupe.groups import consistent
 from counteranimal.dedupe.keep import Member, cluster_rows, unsettled
 
 START = datetime(2026, 5, 1, 9, 30, tzinfo=UTC)
@@ -67,6 +68,30 @@ def test_the_order_of_arrival_changes_nothing():
         assert cluster_rows(members, links, burst_seconds=30) == expected
 
 
+@pytest.mark.case("E05")
+def test_a_chain_whose_ends_people_found_different_is_cut_at_its_weakest_link():
+    """A and C are different by people's answer: the longer of the two links between them goes, in any order, and is asked about."""
+    links = [near("a", "b", 3), near("b", "c", 9)]
+    for given in (links, links[::-1]):
+        hold, against = consistent("abc", given, [("a", "c")])
+        assert (hold, against) == ([links[0]], [links[1]])
+    assert consistent("abc", links, []) == (links, [])
+    exact = exact_link("b", "c")
+    assert consistent("abc", [links[0], exact], [("a", "c")]) == ([exact], [links[0]])
+
+
+def test_a_cluster_of_two_classes_keeps_nothing():
+    """Every photo of it is dropped as a class conflict with a partner and the rule; near copies are asked about, equal pixels not."""
+    members = [member("a", 300), member("b", 200, class_id="hen"), member("c", 100)]
+    links = [near("a", "b"), exact_link("b", "c")]
+    rows = cluster_rows(members, links, burst_seconds=60)
+    assert [(row["cluster"], row["kept"], row["reason"], row["partner"]) for row in rows] == [
+        ("a", False, "class_conflict", "b"), ("a", False, "class_conflict", "a"), ("a", False, "class_conflict", "b"),
+    ]  # fmt: skip
+    assert all(row["rule"].startswith("one photo under fox and hen; ") for row in rows)
+    assert [(row["photo_a"], row["photo_b"]) for row in unsettled(rows, [], links)] == [("a", "b")]
+
+
 def test_photos_of_one_observation_are_a_burst():
     """An observation keeps one photo of a class; another class in it is another animal."""
     same = frozenset({"made:9"})
@@ -114,5 +139,5 @@ def test_only_the_closest_open_pair_of_two_clusters_is_asked():
     """People are not asked what other links settled, nor twice about the same two clusters."""
     links = [near("a", "b")]
     rows = cluster_rows([member("a", 300), member("b"), member("c")], links, burst_seconds=60)
-    asked = unsettled(rows, [near("a", "b", 9), near("a", "c", 8), near("b", "c", 6)])
+    asked = unsettled(rows, [near("a", "b", 9), near("a", "c", 8), near("b", "c", 6)], links)
     assert [(row["photo_a"], row["photo_b"]) for row in asked] == [("b", "c")]

@@ -6,9 +6,11 @@ import random
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from counteranimal import tables
 from counteranimal.dedupe.run import cluster, fingerprint
 from counteranimal.errors import IntegrityError
 from counteranimal.images import decode
@@ -40,6 +42,12 @@ def deduplicate(recipe, workspace, fill):
         return ids, *run_both(recipe, workspace)
 
     return deduplicated
+
+
+@pytest.fixture(scope="session")
+def pictured(scene, with_animal):
+    """Return a function seed -> a scene with an animal, 480 x 360."""
+    return lambda seed: with_animal(scene(seed, (480, 360)), seed)
 
 
 def run_both(recipe: Recipe, workspace: Workspace) -> tuple[dict[str, int], dict[str, dict]]:
@@ -75,7 +83,8 @@ def test_planted_copies_are_found_and_name_their_partner(deduplicate, workspace,
     ids, counts, rows = deduplicate([encode(original, "PNG"), *copies.values(), *others, others[0]])
     kept = max(ids[0], ids[1], key=lambda name: (len(workspace.blobs.read(name)), name))
     assert counts == {
-        "photos": 14, "kept": 7, "exact": 1, "near": 5, "mirror": 1, "burst": 0, "unsure": 0, "class_conflicts": 0,
+        "photos": 14, "kept": 7, "exact": 1, "judged": 0, "near": 5, "mirror": 1, "burst": 0, "class_conflict": 0,
+        "answers": 0, "unsure": 0,
     }  # fmt: skip
     assert {rows[name]["cluster"] for name in ids[:8]} == {kept}
     assert all(rows[name]["partner"] in ids[:8] and rows[name]["rule"] for name in ids[:8] if name != kept)
@@ -110,14 +119,63 @@ def test_bursts_follow_the_sources_times_and_composites_have_none(deduplicate, s
     assert {rows[name]["reason"] for name in ids[2:]} == {"unique"}
 
 
-def test_copies_under_two_classes_are_put_before_people(deduplicate, workspace, scene, with_animal, encode):
-    """A photo and its copy with another class become one, and the conflict is asked about."""
-    picture = with_animal(scene(1), 1)
-    _, counts, _ = deduplicate(
-        [encode(picture), encode(picture, quality=60)], [{"class_id": "fox"}, {"class_id": "hen"}]
-    )
-    assert (counts["near"], counts["class_conflicts"]) == (1, 1)
-    assert "class_conflict" in workspace.table("unsure_pairs").to_pylist()[0]["why"]
+def test_copies_under_two_classes_are_dropped_until_people_find_them_different(
+    recipe, deduplicate, workspace, pictured, encode
+):
+    """A photo and its copy with another class both leave and are asked about; the answer *different* brings both back."""
+    picture = pictured(1)
+    fields = [{"class_id": "fox"}, {"class_id": "hen"}]
+    ids, counts, rows = deduplicate([encode(picture), encode(picture, quality=60)], fields)
+    assert (counts["kept"], counts["class_conflict"], counts["unsure"]) == (0, 2, 1)
+    assert all(rows[name]["partner"] in ids and "fox and hen" in rows[name]["rule"] for name in ids)
+    assert workspace.table("unsure_pairs").to_pylist()[0]["why"].startswith("class_conflict")
+    settle(workspace, (ids[0], ids[1], "different"))
+    counts, _ = run_both(recipe, workspace)
+    assert (counts["kept"], counts["answers"], counts["unsure"]) == (2, 1, 0)
+
+
+def settle(workspace: Workspace, *answers: tuple[str, str, str]) -> None:
+    """Write people's answers (photo, photo, answer) as the rounds would."""
+    rows = [
+        {
+            "photo_a": min(a, b),
+            "photo_b": max(a, b),
+            "answer": answer,
+            "method": "majority",
+            "n_votes": 3,
+            "round": "d1",
+        }
+        for a, b, answer in answers
+    ]
+    workspace.write_table("settled_pairs", tables.conform("settled_pairs", rows))
+
+
+def test_people_merge_what_hashes_miss_and_part_what_they_join(recipe, deduplicate, workspace, pictured, encode):
+    """*Same* merges a corner crop, with its distances; *different* takes a copy's link away; an answer about a lost photo is left out."""
+    picture = pictured(4)
+    corner = picture.crop((0, 0, 300, 220))
+    ids, counts, _ = deduplicate([encode(picture), encode(corner), encode(picture.resize((240, 180)))])
+    assert (counts["kept"], counts["near"]) == (2, 1)
+    settle(workspace, (ids[0], ids[1], "same"), (ids[0], ids[2], "different"), (ids[0], "f" * 64, "same"))
+    counts, rows = run_both(recipe, workspace)
+    assert (counts["kept"], counts["judged"], counts["near"], counts["answers"]) == (2, 1, 0, 2)
+    assert (rows[ids[1]]["reason"], rows[ids[1]]["partner"]) == ("judged", ids[0])
+    assert rows[ids[1]]["phash_distance"] > recipe.dedupe.phash_radius
+    assert rows[ids[1]]["rule"] == "people found one photo (majority of 3 vote(s) in round d1)"
+
+
+@pytest.mark.case("E01")
+def test_the_same_pixels_from_three_sources_are_one_photo_with_three_records(deduplicate, workspace, scene, encode):
+    """The same bytes from three sources are one object with three candidates; other bytes of the same pixels are its exact copy."""
+    same = encode(scene(1), "PNG")
+    other = encode(scene(1), "PNG", compress_level=1)
+    fields = [{"source": name} for name in ("one", "two", "three", "one")]
+    ids, counts, rows = deduplicate([same, same, same, other], fields)
+    assert len(set(ids)) == 2
+    record = next(row for row in workspace.table("photos").to_pylist() if row["photo_id"] == ids[0])
+    assert len(record["candidate_ids"]) == 3
+    assert (counts["photos"], counts["kept"], counts["exact"]) == (2, 1, 1)
+    assert {rows[name]["rule"] for name in set(ids) if not rows[name]["kept"]} == {"equal pixel digest"}
 
 
 @pytest.mark.case("E04")
@@ -137,6 +195,19 @@ def test_order_and_number_of_workers_change_nothing(recipe, workspace, fill, sce
     fingerprint(other, settings=Settings(workers=2))
     cluster(recipe, other)
     assert {name: other.table_path(name).read_bytes() for name in first} == first
+
+
+def test_near_uniform_photos_are_never_merged_by_hash_alone(deduplicate, scene, encode):
+    """Snow, sky and sand of one soft shading, which the hashes take for each other, all stay, and people are asked."""
+    rng = np.random.default_rng(3)
+    shading = scene(5).filter(ImageFilter.GaussianBlur(30))
+    made = []
+    for tone, spread in ((240, 0.15), (150, 0.8), (190, 0.5)):
+        soft = tone + spread * (np.asarray(shading, dtype=np.float64) - 128)
+        made += [np.clip(soft + rng.normal(0, 3, soft.shape), 0, 255).astype(np.uint8) for _ in range(3)]
+    _, counts, _ = deduplicate([encode(Image.fromarray(picture)) for picture in made])
+    assert counts["kept"] == counts["photos"] == 9
+    assert counts["unsure"] > 3
 
 
 def test_a_damaged_photo_is_named(workspace, fill, scene, encode):

@@ -1,7 +1,7 @@
 """Turns fingerprints into confirmed pairs: hashes propose, pixels decide.
 
 Decides which two photos are one (equal pixels, near copies, mirror images) and which pairs people have to look at. Leaves what
-follows for a group of photos to `keep`.
+people answer to `answers`, and what follows for a group of photos to `keep`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from counteranimal.dedupe.neighbours import cross_pairs_within, pairs_within
 from counteranimal.dedupe.second_look import RULE, Difference, Look, compare, judge, mirrored
 from counteranimal.recipe import DedupeRules
 
-__all__ = ["Fingerprints", "Link", "confirmed_links", "exact_link"]
+__all__ = ["Fingerprints", "Link", "confirmed_links", "exact_link", "judged_link"]
 
-Kind = Literal["exact", "near", "mirror"]
+Kind = Literal["exact", "judged", "near", "mirror"]
+_RANK: dict[Kind, int] = {"exact": 0, "judged": 1, "near": 2, "mirror": 3}
 
 
 class Fingerprints(NamedTuple):
@@ -85,13 +86,32 @@ class _Measured(NamedTuple):
 
 
 def _link(kind: Kind, photos: tuple[str, str], bits: tuple[int, int], measured: _Measured) -> Link:
-    rank = {"exact": 0, "near": 1, "mirror": 2}[kind]
-    return Link(rank, *bits, round(measured.difference, 4), *photos, kind, measured.rule)
+    return Link(_RANK[kind], *bits, round(measured.difference, 4), *photos, kind, measured.rule)
 
 
 def exact_link(a: str, b: str) -> Link:
     """Return the link between two photos of equal pixels."""
     return _link("exact", (min(a, b), max(a, b)), (0, 0), _Measured(0.0, "equal pixel digest"))
+
+
+def judged_link(
+    prints: Fingerprints, pair: tuple[str, str], by: tuple[Callable[[str], Look], DedupeRules], rule: str
+) -> Link:
+    """Return the link between two photos that people found to be one, measured as it stands or mirrored, whichever is closer."""
+    look, rules = by
+    first, second = (prints.photo_ids.index(name) for name in pair)
+    straight = _bits(prints.phash, prints.phash, first, second), _bits(prints.dhash, prints.dhash, first, second)
+    turned = (
+        _bits(prints.phash, prints.phash_mirrored, first, second),
+        _bits(prints.dhash, prints.dhash_mirrored, first, second),
+    )
+    other = mirrored(look(pair[1])) if turned < straight else look(pair[1])
+    difference = compare(look(pair[0]), other, rules).whole
+    return _link("judged", pair, min(straight, turned), _Measured(difference, rule))
+
+
+def _bits(a: NDArray[np.uint64], b: NDArray[np.uint64], first: int, second: int) -> int:
+    return int(np.bitwise_count(a[first] ^ b[second]))
 
 
 def _exact(prints: Fingerprints) -> Iterator[Link]:
@@ -124,7 +144,7 @@ def _by_dhash(
     rules: DedupeRules,
 ) -> Iterator[tuple[Kind, int, int, tuple[int, int]]]:
     for first, second, distance in rows:
-        bits = int(np.bitwise_count(hashes[0][first] ^ hashes[1][second]))
+        bits = _bits(*hashes, int(first), int(second))
         if bits <= rules.dhash_radius:
             yield kind, int(first), int(second), (int(distance), bits)
 

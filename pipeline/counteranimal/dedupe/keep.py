@@ -3,7 +3,9 @@
 Decides, in this order:
 
 * Photos joined by confirmed links, directly or through others, are one cluster: when A is a copy of B and B of C, all three are
-  one photo, however far apart A and C are, because every step was confirmed by pixels.
+  one photo, however far apart A and C are, because every step was confirmed by pixels or by people.
+* One photo under two classes is nobody's: all photos of a cluster with two classes are dropped as `class_conflict`, as the same
+  bytes under two classes are at the crawl. Pixels cannot say which class is right; people can say that the photos differ.
 * Among the photos kept so far, a *burst* keeps one: photos of one class in the same observation, or by the same observer with no
   gap above `burst_seconds`. Photos without observation or observer are never a burst, nor are composites, whose observer is a
   cut-out.
@@ -14,13 +16,15 @@ Nothing depends on the order in which photos arrived. Leaves whether two photos 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 from counteranimal.dedupe.confirm import Link, exact_link
+from counteranimal.dedupe.groups import Groups
+from counteranimal.errors import Reason
 
 __all__ = ["Member", "cluster_rows", "unsettled"]
 
@@ -43,29 +47,6 @@ class Member:
     moments: tuple[datetime, ...] = ()
 
 
-class _Sets:
-    """Disjoint sets of photo ids."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._parent = {name: name for name in names}
-
-    def find(self, name: str) -> str:
-        while self._parent[name] != name:
-            self._parent[name] = self._parent[self._parent[name]]
-            name = self._parent[name]
-        return name
-
-    def join(self, a: str, b: str) -> None:
-        first, second = sorted((self.find(a), self.find(b)))
-        self._parent[second] = first
-
-    def groups(self) -> list[list[str]]:
-        found: dict[str, list[str]] = {}
-        for name in sorted(self._parent):
-            found.setdefault(self.find(name), []).append(name)
-        return list(found.values())
-
-
 def cluster_rows(members: Sequence[Member], links: Sequence[Link], *, burst_seconds: int) -> list[dict[str, Any]]:
     """Return the rows of table `clusters`, one a photo.
 
@@ -79,18 +60,24 @@ def cluster_rows(members: Sequence[Member], links: Sequence[Link], *, burst_seco
         Longest gap between two photos of one burst.
     """
     by_id = {member.photo_id: member for member in members}
-    sets = _Sets(by_id)
+    sets = Groups(by_id)
     for link in links:
         sets.join(link.photo_a, link.photo_b)
+    best_of = {
+        name: min(group, key=lambda other: _preference(by_id[other])) for group in sets.listed() for name in group
+    }
+    partners = _partners(by_id, links, best_of)
     rows: dict[str, dict[str, Any]] = {}
-    kept_members = []
-    for group in sets.groups():
-        kept = min((by_id[name] for name in group), key=_preference)
-        kept_members.append(kept)
-        rows[kept.photo_id] = _row(kept.photo_id, kept=True, reason="kept" if len(group) > 1 else "unique")
-    partners = _partners(by_id, links, kept={member.photo_id for member in kept_members}, sets=sets)
-    rows.update({name: _dropped(name, link) for name, link in partners.items()})
-    for burst, rule in _bursts(kept_members, burst_seconds):
+    kept = []
+    for group in sets.listed():
+        classes = sorted({by_id[name].class_id for name in group})
+        for name in group:
+            if name == best_of[name] and len(classes) == 1:
+                kept.append(by_id[name])
+                rows[name] = _row(name, kept=True, reason="kept" if len(group) > 1 else "unique")
+            else:
+                rows[name] = _dropped(name, partners[name], classes)
+    for burst, rule in _bursts(kept, burst_seconds):
         best = min(burst, key=_preference)
         rows[best.photo_id]["reason"] = "kept"
         for member in burst:
@@ -100,28 +87,41 @@ def cluster_rows(members: Sequence[Member], links: Sequence[Link], *, burst_seco
                     "partner": best.photo_id,
                     "rule": rule,
                 }
-    return _named(rows, sets)
+    # The photo that stands for a burst is named last, over those that stood for its parts.
+    names = [*best_of.values(), *(member.photo_id for member in kept if rows[member.photo_id]["kept"])]
+    clusters = {sets.find(name): name for name in names}
+    return [rows[name] | {"cluster": clusters[sets.find(name)]} for name in sorted(rows)]
 
 
-def unsettled(rows: Sequence[Mapping[str, Any]], unsure: Sequence[Link]) -> list[dict[str, Any]]:
-    """Return the rows of table `unsure_pairs`: the closest pair of each two clusters that some unsure link joins."""
+def unsettled(rows: Sequence[Mapping[str, Any]], unsure: Sequence[Link], links: Sequence[Link]) -> list[dict[str, Any]]:
+    """Return the rows of table `unsure_pairs`: what people have to look at.
+
+    That is the closest pair of each two clusters that some unsure link joins, and the near and mirrored copies that carry two
+    classes: their photos are dropped unless people find them different.
+    """
     cluster_of = {row["photo_id"]: row["cluster"] for row in rows}
+    torn = {row["photo_id"] for row in rows if row["reason"] == Reason.CLASS_CONFLICT.value}
     asked: dict[tuple[str, str], dict[str, Any]] = {}
     for link in sorted(unsure):
         first, second = sorted((cluster_of[link.photo_a], cluster_of[link.photo_b]))
         if first != second:
-            asked.setdefault((first, second), _question(link))
-    return sorted(asked.values(), key=lambda row: (row["photo_a"], row["photo_b"]))
+            asked.setdefault((first, second), _question(link, link.rule))
+    conflicts = [
+        _question(link, f"{Reason.CLASS_CONFLICT.value}: copies under two classes; {link.rule}")
+        for link in links
+        if link.photo_a in torn and link.kind in {"near", "mirror"}
+    ]
+    return sorted([*asked.values(), *conflicts], key=lambda row: (row["photo_a"], row["photo_b"]))
 
 
-def _question(link: Link) -> dict[str, Any]:
+def _question(link: Link, why: str) -> dict[str, Any]:
     return {
         "photo_a": link.photo_a,
         "photo_b": link.photo_b,
         "phash_distance": link.phash_distance,
         "dhash_distance": link.dhash_distance,
         "pixel_difference": link.pixel_difference,
-        "why": link.rule,
+        "why": why,
     }
 
 
@@ -134,37 +134,41 @@ def _row(photo_id: str, *, kept: bool, reason: str) -> dict[str, Any]:
     return {"photo_id": photo_id, "kept": kept, "reason": reason}
 
 
-def _dropped(photo_id: str, link: Link) -> dict[str, Any]:
-    return _row(photo_id, kept=False, reason=link.kind) | {
+def _dropped(photo_id: str, link: Link, classes: Sequence[str]) -> dict[str, Any]:
+    torn = len(classes) > 1
+    conflict = f"one photo under {' and '.join(classes)}; " if torn else ""
+    return _row(photo_id, kept=False, reason=Reason.CLASS_CONFLICT.value if torn else link.kind) | {
         "partner": link.photo_b if link.photo_a == photo_id else link.photo_a,
         "phash_distance": link.phash_distance,
         "dhash_distance": link.dhash_distance,
         "pixel_difference": link.pixel_difference,
-        "rule": link.rule,
+        "rule": conflict + link.rule,
     }
 
 
-def _partners(by_id: Mapping[str, Member], links: Sequence[Link], *, kept: set[str], sets: _Sets) -> dict[str, Link]:
-    """Return dropped photo id -> the link that explains it: to the kept photo where there is one, else its strongest."""
-    kept_of = {sets.find(name): name for name in kept}
-    best: dict[str, Link] = {}
+def _partners(members: Mapping[str, Member], links: Sequence[Link], best_of: Mapping[str, str]) -> dict[str, Link]:
+    """Return photo id -> the link that explains why it is dropped: to its group's best photo where there is one, else its strongest.
+
+    `best_of` names the best photo of each photo's group; the best one has its own strongest link.
+    """
+    found: dict[str, Link] = {}
     for link in sorted(links):
         for name, other in ((link.photo_a, link.photo_b), (link.photo_b, link.photo_a)):
-            if name not in kept:
-                current = best.get(name)
-                if current is None or (other in kept and not {current.photo_a, current.photo_b} & kept):
-                    best[name] = link
-    for name in best:
-        keeper = kept_of[sets.find(name)]
-        if by_id[name].pixel_digest and by_id[name].pixel_digest == by_id[keeper].pixel_digest:
-            best[name] = exact_link(name, keeper)
-    return best
+            current = found.get(name)
+            best = best_of[name]
+            if current is None or (other == best and best not in {current.photo_a, current.photo_b}):
+                found[name] = link
+    for name in found:
+        best = best_of[name]
+        if name != best and members[name].pixel_digest and members[name].pixel_digest == members[best].pixel_digest:
+            found[name] = exact_link(name, best)
+    return found
 
 
 def _bursts(kept: Sequence[Member], seconds: int) -> list[tuple[list[Member], str]]:
     """Return the bursts among kept photos, each with the rule that made it."""
     by_id = {member.photo_id: member for member in kept}
-    sets = _Sets(by_id)
+    sets = Groups(by_id)
     by_observation: dict[tuple[str, str], list[str]] = {}
     by_observer: dict[tuple[str, str], list[tuple[datetime, str]]] = {}
     for member in kept:
@@ -176,7 +180,7 @@ def _bursts(kept: Sequence[Member], seconds: int) -> list[tuple[list[Member], st
     for names in by_observation.values():
         for a, b in pairwise(names):
             sets.join(a, b)
-    same_observation = {name: group[0] for group in sets.groups() for name in group}
+    same_observation = {name: group[0] for group in sets.listed() for name in group}
     for timed in by_observer.values():
         for (earlier, a), (later, b) in pairwise(sorted(timed)):
             if (later - earlier).total_seconds() <= seconds:
@@ -188,12 +192,6 @@ def _bursts(kept: Sequence[Member], seconds: int) -> list[tuple[list[Member], st
             if len({same_observation[name] for name in group}) == 1
             else f"burst: same observer within {seconds} s",
         )
-        for group in sets.groups()
+        for group in sets.listed()
         if len(group) > 1
     ]
-
-
-def _named(rows: Mapping[str, dict[str, Any]], sets: _Sets) -> list[dict[str, Any]]:
-    """Return the rows sorted by photo, each with its cluster, which is named by its kept photo."""
-    keeper = {sets.find(name): name for name, row in rows.items() if row["kept"]}
-    return [rows[name] | {"cluster": keeper[sets.find(name)]} for name in sorted(rows)]

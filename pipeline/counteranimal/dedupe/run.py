@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counteranimal import tables
-from counteranimal.dedupe.confirm import Fingerprints, Link, confirmed_links
+from counteranimal.dedupe.answers import answered
+from counteranimal.dedupe.confirm import Fingerprints, confirmed_links
 from counteranimal.dedupe.fingerprint import DEFAULT_RECIPE, fingerprint_of, recipe_name
 from counteranimal.dedupe.keep import Member, cluster_rows, unsettled
 from counteranimal.dedupe.second_look import Look, look_at
@@ -33,6 +34,8 @@ __all__ = ["cluster", "fingerprint"]
 
 # Small enough that two workers share the few hundred photos of a first run, large enough that parts stay few.
 _SHARD = 128
+REASONS = ("exact", "judged", "near", "mirror", "burst", "class_conflict")
+"""Why a photo can be dropped."""
 
 
 def fingerprint(workspace: Workspace, *, settings: Settings) -> dict[str, int]:
@@ -59,13 +62,13 @@ def fingerprint(workspace: Workspace, *, settings: Settings) -> dict[str, int]:
 
 
 def cluster(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
-    """Cluster the accepted photos and write tables `clusters` and `unsure_pairs`.
+    """Cluster the accepted photos by the rule and by people's answers, and write tables `clusters` and `unsure_pairs`.
 
     Returns
     -------
     dict
-        `photos`, `kept`, the dropped by reason (`exact`, `near`, `mirror`, `burst`), `unsure` pairs, and `class_conflicts`:
-        confirmed copies that carry two classes, which are listed among the unsure pairs as well.
+        `photos`, `kept`, the dropped by reason (`exact`, `judged`, `near`, `mirror`, `burst`, `class_conflict`), `answers`
+        (settled pairs that were followed) and `unsure` pairs, which wait for people.
 
     Raises
     ------
@@ -76,20 +79,25 @@ def cluster(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
     members = _members(photos, workspace)
     prints = _prints(workspace, sorted(members))
     digests = dict(zip(prints.photo_ids, prints.pixel_digests, strict=True))
-    links, unsure = confirmed_links(prints, _looks(workspace.blobs), recipe.dedupe)
+    look = _looks(workspace.blobs)
+    answers = [
+        row
+        for row in workspace.table_or_empty("settled_pairs").to_pylist()
+        if row["photo_a"] in members and row["photo_b"] in members
+    ]
+    links, unsure = answered(confirmed_links(prints, look, recipe.dedupe), answers, prints, look, recipe.dedupe)
     known = [replace(members[name], pixel_digest=digests[name]) for name in prints.photo_ids]
     rows = cluster_rows(known, links, burst_seconds=recipe.dedupe.burst_seconds)
-    conflicts = _class_conflicts(links, members)
     workspace.write_table("clusters", tables.conform("clusters", rows))
-    questions = unsettled(rows, unsure) + conflicts
+    questions = unsettled(rows, unsure, links)
     workspace.write_table("unsure_pairs", tables.conform("unsure_pairs", questions))
     reasons = Counter(row["reason"] for row in rows if not row["kept"])
     return {
         "photos": len(rows),
         "kept": sum(row["kept"] for row in rows),
-        **{reason: reasons[reason] for reason in ("exact", "near", "mirror", "burst")},
+        **{reason: reasons[reason] for reason in REASONS},
+        "answers": len(answers),
         "unsure": len(questions),
-        "class_conflicts": len(conflicts),
     }
 
 
@@ -171,19 +179,3 @@ def _moment(text: str | None) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _class_conflicts(links: Sequence[Link], members: dict[str, Member]) -> list[dict[str, Any]]:
-    """Return a question for every two copies of one photo that carry different classes."""
-    return [
-        {
-            "photo_a": link.photo_a,
-            "photo_b": link.photo_b,
-            "phash_distance": link.phash_distance,
-            "dhash_distance": link.dhash_distance,
-            "pixel_difference": link.pixel_difference,
-            "why": f"class_conflict: copies of one photo under {members[link.photo_a].class_id} and {members[link.photo_b].class_id}",
-        }
-        for link in links
-        if members[link.photo_a].class_id != members[link.photo_b].class_id
-    ]
