@@ -98,6 +98,42 @@ def test_unresolved_near_duplicates_refuse_until_somebody_looked(inputs: Inputs)
 
 
 @pytest.mark.case("H11")
+@pytest.mark.case("E06")
+def test_close_photos_across_groups_need_a_human_decision(inputs: Inputs) -> None:
+    """A pair close in features refuses only with one photo in common and the other in counter, until people find them different."""
+    splits = inputs.tables["splits"].to_pylist()
+    of_group = {group: [row["photo_id"] for row in splits if row["group"] == group] for group in ("common", "counter")}
+    across = (of_group["common"][0], of_group["counter"][0])
+    within = tuple(of_group["common"][:2])
+
+    def close(pair: tuple[str, ...]) -> Inputs:
+        rows = [{"photo_a": pair[0], "photo_b": pair[1], "cosine": 0.97}]
+        return dataclasses.replace(
+            inputs, tables={**inputs.tables, "similar_pairs": tables.conform("similar_pairs", rows)}
+        )
+
+    (problem,) = _refusal(close(across))
+    assert "one in common and one in counter" in problem
+    assert assemble(close(within), terms(), _copies(inputs)).version == "1.0.0"
+    assert assemble(close(across), terms(settled_pairs=[across]), _copies(inputs)).version == "1.0.0"
+
+
+@pytest.mark.case("H11")
+def test_a_question_about_a_dropped_photo_is_one_about_the_kept_one(inputs: Inputs) -> None:
+    """An unsure pair whose second photo was dropped for a published one refuses as well."""
+    first, second, dropped = _pooled(inputs, 0), _pooled(inputs, 1), "e" * 64
+
+    def drop(rows: Rows) -> None:
+        rows.append({"photo_id": dropped, "cluster": second, "kept": False, "reason": "near", "partner": second})
+
+    def ask(rows: Rows) -> None:
+        rows.append({"photo_a": first, "photo_b": dropped, "phash_distance": 9, "why": "crop"})
+
+    (problem,) = _refusal(_changed(_changed(inputs, "clusters", drop), "unsure_pairs", ask))
+    assert problem.startswith("1 pair(s)")
+
+
+@pytest.mark.case("H11")
 @pytest.mark.case("D01")
 @pytest.mark.parametrize("licence", [None, "CC-BY-ND-4.0", "all rights reserved"])
 def test_unknown_licences_refuse(inputs: Inputs, licence: str | None) -> None:

@@ -1,6 +1,6 @@
 """Settle disagreements: the photos on which a round found no majority become a queue for one named person.
 
-Decides what is queued: every photo whose verdict is `no_majority`, once. The queue is a round of its own on the same server, so
+Decides what is queued: every photo whose verdict is `no_majority`, and in a round about pairs every pair without a majority, once. The queue is a round of its own on the same server, so
 pushing, pulling and the record work as for any other. Its answers are not votes: they enter verdicts as `adjudicated` and stay
 out of every agreement figure.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from counteranimal.annotate.duplicates import undecided
 from counteranimal.annotate.interface import interface
 from counteranimal.annotate.plan import kept_photos
 from counteranimal.annotate.port import Studio
@@ -26,8 +27,11 @@ __all__ = ["adjudicate", "queue"]
 
 
 def queue(recipe: Recipe, workspace: Workspace, *, round_id: str) -> list[str]:
-    """Return the kept photos of a round whose votes have no majority and that nobody has settled, sorted."""
-    asked = load_round(workspace.journal, round_id).photos
+    """Return the kept photos, or the pairs, of a round whose votes have no majority and that nobody has settled, sorted."""
+    source = load_round(workspace.journal, round_id)
+    if source.asks_pairs:
+        return undecided(recipe, workspace, source)
+    asked = source.photos
     verdicts(recipe, workspace)
     kept = kept_photos(workspace)
     return [
@@ -80,7 +84,7 @@ def adjudicate(  # noqa: PLR0913 - as push, and who settles
             key=earlier.key if earlier else digest_of(recipe.name, name, source.key, adjudicator)[:16],
             workers=(adjudicator,),
             votes_per_photo=1,
-            page=earlier.page if earlier else interface(recipe),
+            page=(earlier or source).page if earlier or source.asks_pairs else interface(recipe),
             photos={item.photo_id: 1.0 for item in asked} | dict.fromkeys(fresh, 1.0),
             assignments={adjudicator: (*asked, *(Assignment(photo) for photo in fresh))},
             role="adjudication",

@@ -47,11 +47,14 @@ def agreement(
         If the round is unknown.
     """
     journal = workspace.journal
-    rounds = {name: item for name, item in known_rounds(journal).items() if item.role != "adjudication"}
+    known = known_rounds(journal)
+    if round_id in known and known[round_id].asks_pairs:
+        raise UsageError(f"round {round_id} asks about pairs of photos; agreement is measured on backgrounds")
+    rounds = {name: item for name, item in known.items() if item.role != "adjudication" and not item.asks_pairs}
     if round_id is not None and round_id not in rounds:
         raise UsageError(f"unknown round {round_id!r}; known are {', '.join(rounds) or 'none yet'}")
     chosen = {round_id} if round_id else set(rounds)
-    table = votes_table(journal.rows("votes"), known_rounds(journal), recipe.annotate).to_pylist()
+    table = votes_table(journal.rows("votes"), known, recipe.annotate).to_pylist()
     class_of = {row["photo_id"]: row["class_id"] for row in workspace.table("photos").to_pylist()}
     votes = [
         {**row, "class_id": class_of.get(row["photo_id"], "unknown")}

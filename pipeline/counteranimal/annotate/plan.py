@@ -22,7 +22,7 @@ from counteranimal.ids import digest_of, fold_of, is_photo_id
 from counteranimal.recipe import Recipe, backgrounds
 from counteranimal.workspace import Workspace
 
-__all__ = ["SECONDS_A_VOTE", "kept_photos", "plan", "proposals"]
+__all__ = ["SECONDS_A_VOTE", "existing", "kept_photos", "plan", "proposals", "sound_photos", "summary"]
 
 SECONDS_A_VOTE = 10
 """What a practised annotator needs for one photo; used to tell the curator how long a round takes."""
@@ -54,7 +54,7 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
     journal = workspace.journal
     rounds = known_rounds(journal)
     if round_id in rounds:
-        return _existing(rounds[round_id], workers)
+        return existing(rounds[round_id], workers)
     kept = kept_photos(workspace)
     gold = {photo: word for photo, word in read_gold(workspace.folder("rounds") / "gold.csv").items() if photo in kept}
     frame = _frame(kept, gold, rounds)
@@ -84,7 +84,7 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
         left_out=tuple(sorted(set(frame) - set(drawn))),
     )
     record_event(journal, round_id, "planned", planned.content(), now=now)
-    return _summary(planned, already=False)
+    return summary(planned, already=False)
 
 
 def _frame(
@@ -102,11 +102,16 @@ def _frame(
 def kept_photos(workspace: Workspace) -> dict[str, dict[str, Any]]:
     """Return photo id -> row of `photos`, for photos that are ok, kept by the duplicate rule and not withdrawn."""
     kept = {row["photo_id"] for row in workspace.table("clusters").to_pylist() if row["kept"]}
+    return {photo: row for photo, row in sound_photos(workspace).items() if photo in kept}
+
+
+def sound_photos(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """Return photo id -> row of `photos`, for photos that are ok and not withdrawn, dropped duplicates among them."""
     withdrawn = {row["photo_id"] for row in workspace.journal.rows("withdrawals")}
     return {
         row["photo_id"]: row
         for row in workspace.table("photos").to_pylist()
-        if row["status"] == "ok" and row["photo_id"] in kept and row["photo_id"] not in withdrawn
+        if row["status"] == "ok" and row["photo_id"] not in withdrawn
     }
 
 
@@ -156,15 +161,17 @@ def _with_gold(
     return tuple(mixed)
 
 
-def _existing(found: Round, workers: Sequence[str]) -> dict[str, Any]:
+def existing(found: Round, workers: Sequence[str]) -> dict[str, Any]:
+    """Return the summary of a round that is planned already; raises UsageError where it is planned for others."""
     if set(found.workers) != set(workers):
         raise UsageError(
             f"round {found.round_id} is planned for {', '.join(found.workers)}; name the same workers or plan another round"
         )
-    return _summary(found, already=True)
+    return summary(found, already=True)
 
 
-def _summary(planned: Round, *, already: bool) -> dict[str, Any]:
+def summary(planned: Round, *, already: bool) -> dict[str, Any]:
+    """Return what `plan` returns of a round."""
     items = [item for own in planned.assignments.values() for item in own]
     longest = max((len(own) for own in planned.assignments.values()), default=0)
     return {

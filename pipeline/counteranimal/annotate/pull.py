@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from counteranimal.annotate.answers import read_result
+from counteranimal.annotate.pairs import read_pair
 from counteranimal.annotate.port import Studio, StudioAnnotation, StudioTask
 from counteranimal.annotate.push import project_key, projects_of
 from counteranimal.annotate.rounds import Assignment, Round, load_round, record_event
@@ -125,6 +126,8 @@ def _row(
         return row | {"status": "skipped"}
     page = planned.page
     try:
+        if planned.asks_pairs:
+            return row | {"codes": [read_pair(annotation.result)]}
         answer = read_result(annotation.result, page.offered if page else {})
     except Rejected as problem:
         return row | {"status": "set_aside", "reason": f"{Reason.ANSWER}: {problem.detail}"}

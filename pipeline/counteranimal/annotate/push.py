@@ -15,7 +15,8 @@ from datetime import datetime
 from typing import Any
 
 from counteranimal.annotate.interface import Interface, task_data
-from counteranimal.annotate.plan import kept_photos, proposals
+from counteranimal.annotate.pairs import pair_data, photos_of
+from counteranimal.annotate.plan import kept_photos, proposals, sound_photos
 from counteranimal.annotate.port import ProjectDraft, Studio
 from counteranimal.annotate.rounds import Assignment, Round, load_round, record_event
 from counteranimal.errors import EnvironmentFailure, UsageError
@@ -36,10 +37,18 @@ class _Material:
 
     recipe: Recipe
     page: Interface
-    kept: Mapping[str, Mapping[str, Any]]
+    at_hand: Mapping[str, Mapping[str, Any]]
     credits: Mapping[str, str]
     proposed: Mapping[str, str]
     link: Callable[[str], str]
+
+    def shows(self, item: str) -> bool:
+        """Whether every photo of an item may still be shown."""
+        return all(photo in self.at_hand for photo in photos_of(item))
+
+    def images(self, item: str) -> dict[str, str]:
+        """Return the fields that say where an item's photos load from."""
+        return dict(zip(("image", "other"), map(self.link, photos_of(item)), strict=False))
 
 
 def push(  # noqa: PLR0913 - what to send, where, and how photos are addressed
@@ -79,7 +88,7 @@ def push(  # noqa: PLR0913 - what to send, where, and how photos are addressed
     if planned.page is None or planned.closed:
         state = "closed" if planned.closed else "made of recorded answers"
         raise UsageError(f"round {round_id} is {state}; plan a new round to ask people")
-    material = _material(recipe, workspace, planned.page, link)
+    material = _material(recipe, workspace, planned, link)
     counts = {"projects": 0, "tasks": 0, "found": 0, "known": 0, "left_out": 0, "relinked": 0}
     pages: dict[str, str] = {}
     for worker in planned.workers:
@@ -112,9 +121,12 @@ def credits_of(workspace: Workspace, kept: Mapping[str, Mapping[str, Any]]) -> d
     return {photo: row.get("attribution") or row.get("author") or "" for photo, row in found.items()}
 
 
-def _material(recipe: Recipe, workspace: Workspace, page: Interface, link: Callable[[str], str]) -> _Material:
-    kept = kept_photos(workspace)
-    return _Material(recipe, page, kept, credits_of(workspace, kept), proposals(recipe, workspace), link)
+def _material(recipe: Recipe, workspace: Workspace, planned: Round, link: Callable[[str], str]) -> _Material:
+    page = planned.page
+    if page is None:  # a round of recorded answers, refused by `push`
+        raise UsageError(f"round {planned.round_id} has no page")
+    at_hand = sound_photos(workspace) if planned.asks_pairs else kept_photos(workspace)
+    return _Material(recipe, page, at_hand, credits_of(workspace, at_hand), proposals(recipe, workspace), link)
 
 
 def _ensure_project(journal: Journal, studio: Studio, planned: Round, *, worker: str, now: datetime) -> tuple[int, int]:
@@ -161,7 +173,7 @@ def _ensure_tasks(
     counts["found"] = len(found)
     places = {item.photo_id: number for number, item in enumerate(assigned, start=1)}
     wanted = [item for item in missing if item.photo_id not in present]
-    fresh = [item for item in wanted if item.photo_id in material.kept]
+    fresh = [item for item in wanted if material.shows(item.photo_id)]
     counts["left_out"] = len(wanted) - len(fresh)
     for shard in track(shards_of(fresh, TASKS_A_REQUEST), f"tasks for {worker}"):
         tasks = [_task(item, material, (places[item.photo_id], len(assigned))) for item in shard]
@@ -176,10 +188,10 @@ def _renew_links(studio: Studio, material: _Material, project_id: int) -> int:
     stale = [
         task
         for task in studio.tasks(project_id)
-        if task.data.get("photo_id") in material.kept and not any(not item.draft for item in task.annotations)
+        if material.shows(str(task.data.get("photo_id"))) and not any(not item.draft for item in task.annotations)
     ]
     for task in track(stale, "fresh links"):
-        studio.change_task(task.task_id, {**task.data, "image": material.link(str(task.data["photo_id"]))})
+        studio.change_task(task.task_id, {**task.data, **material.images(str(task.data["photo_id"]))})
     return len(stale)
 
 
@@ -199,9 +211,14 @@ def _row(round_id: str, item: Assignment, task_id: int, where: tuple[str, int, d
 
 def _task(item: Assignment, material: _Material, place: tuple[int, int]) -> dict[str, Any]:
     photo = item.photo_id
+    if len(shown := photos_of(photo)) == 2:
+        first, second = shown
+        links = material.link(first), material.link(second)
+        credit = material.credits.get(first, ""), material.credits.get(second, "")
+        return {"data": pair_data(photo, links, credit, place)}
     data = task_data(
         photo,
-        material.recipe.class_by_id(material.kept[photo]["class_id"]),
+        material.recipe.class_by_id(material.at_hand[photo]["class_id"]),
         image=material.link(photo),
         credit=material.credits.get(photo, ""),
         place=place,

@@ -71,6 +71,8 @@ def rate(
     people = [worker for worker in planned.workers if not worker.startswith(PREFIX)]
     if people:
         raise UsageError(f"worker {people[0]!r} is a person; only workers named {PREFIX}... can be simulated")
+    if planned.asks_pairs:
+        raise UsageError(f"round {round_id} asks about pairs of photos; nobody simulates an eye for copies")
     counts = {"answered": 0, "known": 0}
     content = {"workers": list(planned.workers), "error_rate": raters.error_rate, "seed": raters.seed}
     if not workspace.journal.rows("rounds", round=round_id, event="simulated"):

@@ -36,7 +36,7 @@ class Round:
     """A planned round.
 
     `key` names it on a server: two workspaces that share a server never meet. `photos` maps each photo to its inclusion
-    probability, `left_out` are photos that could have been drawn and were not, `gold` maps gold photos to their known background.
+    probability (in a round about pairs, their names stand for photos), `left_out` are photos that could have been drawn and were not, `gold` maps gold photos to their known background.
     """
 
     round_id: str
@@ -51,6 +51,11 @@ class Round:
     role: Literal["round", "adjudication", "recorded"] = "round"
     settles: str = ""
     closed: bool = False
+
+    @property
+    def asks_pairs(self) -> bool:
+        """Whether the round shows pairs of photos (see `pairs`); else it asks about backgrounds."""
+        return self.page is not None and "pair" in self.page.offered
 
     def content(self) -> dict[str, Any]:
         """Return the plan as JSON values, for the journal."""

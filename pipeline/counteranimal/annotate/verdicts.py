@@ -40,7 +40,7 @@ def verdicts(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
         photo: chance
         for item in rounds.values()
         for photo, chance in item.photos.items()
-        if item.role != "adjudication"
+        if item.role != "adjudication" and not item.asks_pairs
     }
     by_photo: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in votes.to_pylist():

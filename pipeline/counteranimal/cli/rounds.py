@@ -33,10 +33,17 @@ def plan(
     round_id: RoundName,
     worker: Annotated[list[str], typer.Option("--worker", help="An annotator; repeat for each.")],
     home: Home = None,
+    queue: Annotated[
+        rounds.Queue,
+        typer.Option(
+            "--queue", help="Ask about kept photos, or about pairs that may be one photo (same or different)."
+        ),
+    ] = "photos",
     as_json: AsJson = False,
 ) -> None:
-    """Draw a round's photos and deal them to people, once and for all."""
-    _tell(rounds.plan(open_run(recipe_file, home), round_id=round_id, workers=worker), as_json=as_json)
+    """Draw a round's photos (or take the queue of possible duplicates) and deal them to people, once and for all."""
+    run = open_run(recipe_file, home)
+    _tell(rounds.plan(run, round_id=round_id, workers=worker, queue=queue), as_json=as_json)
 
 
 @annotate.command(epilog="Example: counteranimal annotate push --round r1 -r recipe.toml")

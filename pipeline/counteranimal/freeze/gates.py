@@ -104,19 +104,37 @@ def _labelling(inputs: Inputs, terms: Terms) -> list[str]:
 
 def _duplicates(inputs: Inputs, terms: Terms, published: Collection[str]) -> list[str]:
     settled = {frozenset(pair) for pair in terms.settled_pairs}
-    unresolved = [
-        f"{row['photo_a'][:12]} and {row['photo_b'][:12]}"
-        for row in inputs.tables["unsure_pairs"].to_pylist()
-        if {row["photo_a"], row["photo_b"]} <= set(published)
-        and frozenset((row["photo_a"], row["photo_b"])) not in settled
-    ]
-    if not unresolved:
-        return []
-    more = f" and {len(unresolved) - _NAMED_AT_MOST} more" if len(unresolved) > _NAMED_AT_MOST else ""
-    listed = ", ".join(unresolved[:_NAMED_AT_MOST]) + more
+    kept_for = {row["photo_id"]: row["cluster"] for row in inputs.tables["clusters"].to_pylist()}
+    group_of: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for row in inputs.tables["splits"].to_pylist():
+        group_of[row["photo_id"]].add((row["split"], row["group"]))
+
+    def unresolved(name: str, *, across: bool) -> list[str]:
+        found = []
+        for row in inputs.tables[name].to_pylist():
+            # A question about a dropped photo is one about the photo that was kept for it.
+            a, b = (kept_for.get(photo, photo) for photo in (row["photo_a"], row["photo_b"]))
+            open_pair = frozenset((row["photo_a"], row["photo_b"])) not in settled and {a, b} <= set(published)
+            if open_pair and a != b and (not across or _across(group_of[a], group_of[b])):
+                found.append(f"{row['photo_a'][:12]} and {row['photo_b'][:12]}")
+        return found
+
+    asked = {
+        "may be the same photo": unresolved("unsure_pairs", across=False),
+        "lie close in a model's features, one in common and one in counter": unresolved("similar_pairs", across=True),
+    }
     return [
-        f"{len(unresolved)} pair(s) of photos may be the same photo ({listed}); look at each pair and record the answer"
+        f"{len(pairs)} pair(s) of photos {what} ({', '.join(pairs[:_NAMED_AT_MOST])}"
+        f"{f' and {len(pairs) - _NAMED_AT_MOST} more' if len(pairs) > _NAMED_AT_MOST else ''}); look at each pair and record "
+        "the answer: `counteranimal annotate plan --queue duplicates`, then `counteranimal rebuild`"
+        for what, pairs in asked.items()
+        if pairs
     ]
+
+
+def _across(a: Collection[tuple[str, str]], b: Collection[tuple[str, str]]) -> bool:
+    """Return whether some split has one photo in common and the other in counter."""
+    return any(split == other and {group, its} == {"common", "counter"} for split, group in a for other, its in b)
 
 
 def _photos(inputs: Inputs, rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from counteranimal.annotate.duplicates import settle
 from counteranimal.conservation import Conservation, account
 from counteranimal.crawl import run as crawl_run
 from counteranimal.crawl.plan import in_words
 from counteranimal.crawl.snapshot import candidates_table, fetches_table
 from counteranimal.crawl.sources.protocol import plugin_of
 from counteranimal.dedupe import run as dedupe_run
+from counteranimal.dedupe import similar as dedupe_similar
 from counteranimal.errors import UsageError
 from counteranimal.recipe import Recipe
 from counteranimal.score import propose as score_propose
@@ -21,7 +23,17 @@ from counteranimal.score import run as score_run
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.workspace import Workspace
 
-__all__ = ["check_sources", "conservation", "crawl", "dedupe", "preview_crawl", "propose", "score", "snapshot"]
+__all__ = [
+    "check_sources",
+    "conservation",
+    "crawl",
+    "dedupe",
+    "preview_crawl",
+    "propose",
+    "score",
+    "similar",
+    "snapshot",
+]
 
 
 def snapshot(run: Run) -> Conservation:
@@ -83,14 +95,20 @@ def preview_crawl(run: Run, *, limit: int | None = None, retry: Sequence[str] = 
 
 @step
 def dedupe(run: Run) -> Outcome:
-    """Fingerprint what is new and decide which photo of each cluster is kept."""
+    """Fingerprint what is new and decide which photo of each cluster is kept, following what people settled."""
     if not snapshot(run).discovered:
         raise UsageError(f"nothing is crawled in {run.workspace.home} yet; run `counteranimal crawl` first")
+    settle(run.recipe, run.workspace)
     made = dedupe_run.fingerprint(run.workspace, settings=run.settings)
     counts = {**made, **dedupe_run.cluster(run.recipe, run.workspace)}
     counted = conservation(run.workspace)
     counted.require_balance()
     return Outcome("dedupe", counts, counted.sentence())
+
+
+def similar(run: Run) -> dict[str, int]:
+    """List the kept photos that lie close in the features stored so far: copies that hashes miss, for people to look at."""
+    return dedupe_similar.list_similar(run.recipe, run.workspace)
 
 
 @step

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from counteranimal import tables
+from counteranimal.annotate.duplicates import settle
 from counteranimal.errors import UsageError
 from counteranimal.evaluate.engine import Labels, candidates_1v20
 from counteranimal.evaluate.run import Evaluator
@@ -26,7 +27,7 @@ from counteranimal.report.gather import gather
 from counteranimal.report.page import write_report
 from counteranimal.report.summary import summary_text
 from counteranimal.settings import Settings
-from counteranimal.steps.curation import snapshot
+from counteranimal.steps.curation import similar, snapshot
 from counteranimal.steps.rounds import agreement
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.steps.splitting import embeddings_of, per_class_rule, photo_set
@@ -61,6 +62,8 @@ def freeze(run: Run, *, version: str, private_key: Path | None = None) -> Outcom
     """
     parse_version(version)
     snapshot(run)
+    similar(run)
+    answers = settle(run.recipe, run.workspace)
     terms = Terms(
         version=version,
         date=run.now.date().isoformat(),
@@ -69,6 +72,7 @@ def freeze(run: Run, *, version: str, private_key: Path | None = None) -> Outcom
             rule.name: load_model(rule.selector, settings=run.settings).identity.record() for rule in run.recipe.splits
         },
         candidates_1v20=_candidates(run),
+        settled_pairs=[(row["photo_a"], row["photo_b"]) for row in answers if row["answer"] == "different"],
     )
     draft = freeze_draft.draft(run.recipe, run.workspace, terms, workers=run.settings.workers)
     key = private_key or keys(run)[0]

@@ -10,25 +10,29 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from counteranimal.annotate import adjudicate as annotate_adjudicate
 from counteranimal.annotate import agreement as annotate_agreement
+from counteranimal.annotate import duplicates, raters, recorded
 from counteranimal.annotate import plan as annotate_plan
 from counteranimal.annotate import pull as annotate_pull
 from counteranimal.annotate import push as annotate_push
-from counteranimal.annotate import raters, recorded
 from counteranimal.annotate import status as annotate_status
+from counteranimal.annotate.pairs import photos_of
 from counteranimal.annotate.port import Studio
 from counteranimal.annotate.rounds import known_rounds
 from counteranimal.annotate.server import address
 from counteranimal.annotate.studio import LabelStudioServer
 from counteranimal.serving.links import load_secret, signed_link
 from counteranimal.serving.photos import PhotoServer
+from counteranimal.steps.curation import similar
 from counteranimal.steps.run import Outcome, Run, step
 
 __all__ = [
+    "Queue",
     "adjudicate",
     "agreement",
     "close",
@@ -45,6 +49,9 @@ __all__ = [
 ]
 
 _LINK_DAYS = 31
+
+Queue = Literal["photos", "duplicates"]
+"""What a round asks about: kept photos, or pairs that may be one photo."""
 
 
 def _rng(run: Run, purpose: str) -> np.random.Generator:
@@ -72,7 +79,7 @@ def _link(run: Run) -> Callable[[str], str]:
 def labelled_photos(run: Run) -> frozenset[str]:
     """Return the photos that open rounds ask about: all that the photo server gives out."""
     rounds = known_rounds(run.workspace.journal).values()
-    return frozenset(photo for item in rounds if not item.closed for photo in item.photos)
+    return frozenset(photo for item in rounds if not item.closed for name in item.photos for photo in photos_of(name))
 
 
 def photo_server(run: Run) -> PhotoServer:
@@ -88,9 +95,15 @@ def photo_server(run: Run) -> PhotoServer:
 
 
 @step
-def plan(run: Run, *, round_id: str, workers: Sequence[str]) -> Outcome:
-    """Draw a round's photos and deal them to people."""
+def plan(run: Run, *, round_id: str, workers: Sequence[str], queue: Queue = "photos") -> Outcome:
+    """Draw a round's photos, or take the pairs that may be one photo, and deal them to people."""
     rng = _rng(run, f"round {round_id}")
+    if queue == "duplicates":
+        similar(run)
+        planned = duplicates.plan_pairs(
+            run.recipe, run.workspace, round_id=round_id, workers=list(workers), now=run.now, rng=rng
+        )
+        return Outcome("plan", planned)
     counts = annotate_plan.plan(
         run.recipe, run.workspace, round_id=round_id, workers=list(workers), now=run.now, rng=rng
     )
