@@ -179,7 +179,8 @@ def context(gallery: dict[str, Path]) -> ReportContext:
         simulated_raters=True,
         examples=examples_of(split_table, entry_table, path_of=gallery.get, class_names=CLASSES),
         merged=merged_of(
-            tables.conform("clusters", clusters), tables.conform("unsure_pairs", unsure), path_of=gallery.get,
+            {"clusters": tables.conform("clusters", clusters), "unsure_pairs": tables.conform("unsure_pairs", unsure)},
+            path_of=gallery.get,
             credit_of=lambda photo_id: f"Author of {photo_id[:4]}, CC-BY-4.0",
         ),
     )  # fmt: skip

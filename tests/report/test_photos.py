@@ -11,7 +11,7 @@ from PIL import Image
 from counteranimal import tables
 from counteranimal.errors import Rejected
 from counteranimal.report.context import ReportContext
-from counteranimal.report.photos import Thumbnails, examples_of, thumbnail
+from counteranimal.report.photos import Thumbnails, examples_of, left_out_of, merged_of, thumbnail
 
 
 @pytest.mark.case("C09")
@@ -64,3 +64,35 @@ def test_examples_take_classes_in_turn_and_never_the_rest(context: ReportContext
 def test_no_split_gives_no_examples() -> None:
     """Empty tables are no error."""
     assert examples_of(tables.empty("splits"), tables.empty("entries"), path_of=lambda _: None, class_names={}) == []
+
+
+def test_every_kind_of_pair_is_shown_up_to_a_limit_and_the_rest_counted() -> None:
+    """Drops, bursts, open pairs of both kinds and answers are listed with their rule; what a person settled is open no more."""
+
+    def drop(name: str, reason: str) -> dict[str, object]:
+        return {
+            "photo_id": name,
+            "cluster": "k",
+            "kept": False,
+            "reason": reason,
+            "partner": "k",
+            "rule": f"{reason} rule",
+        }
+
+    rows = {
+        "clusters": [drop(f"d{number}", "burst" if number == 0 else "near") for number in range(5)],
+        "unsure_pairs": [{"photo_a": "a", "photo_b": name, "why": "open"} for name in ("b", "c")],
+        "similar_pairs": [{"photo_a": "a", "photo_b": "e", "cosine": 0.91, "model": "m"}],
+        "settled_pairs": [
+            {"photo_a": "a", "photo_b": "c", "answer": "different", "method": "majority", "n_votes": 3, "round": "d1"}
+        ],
+    }
+    found = {name: tables.conform(name, listed) for name, listed in rows.items()}
+    shown = merged_of(found, path_of=lambda _: None, limit=2)
+    assert [(pair.kept_id, pair.dropped_id, pair.reason) for pair in shown] == [
+        ("k", "d0", "burst"), ("k", "d1", "near"), ("b", "a", "unsure"), ("e", "a", "similar"), ("c", "a", "different"),
+    ]  # fmt: skip
+    assert shown[3].rule.startswith("close in the features of m (cosine 0.91)")
+    assert shown[4].rule == "people found: different (majority of 3 vote(s) in round d1)"
+    assert left_out_of(found, limit=2) == {"dropped": 3}
+    assert left_out_of(found) == {}

@@ -44,7 +44,7 @@ class ExamplePhoto:
 
 @dataclass(frozen=True, slots=True)
 class MergedPair:
-    """A dropped photo and the kept one it was merged with, or two photos that the rule could not settle (`unsure`).
+    """A dropped photo and the kept one it was merged with, or two that wait for people (`unsure`, `similar`) or that they settled.
 
     Distances are in bits of 64; `pixel_difference` is the mean absolute difference of aligned pixels, 0 to 1.
     """
@@ -96,6 +96,8 @@ class ReportContext:
         Sentences to add to those that follow from the data.
     examples, merged : sequences
         Photos to show; both may be empty.
+    merged_left_out : mapping of str to int
+        Pairs of each kind (dropped, unsure, similar, settled) that are not shown.
     """
 
     title: str
@@ -117,3 +119,4 @@ class ReportContext:
     caveats: Sequence[str] = ()
     examples: Sequence[ExamplePhoto] = ()
     merged: Sequence[MergedPair] = ()
+    merged_left_out: Mapping[str, int] = field(default_factory=dict)

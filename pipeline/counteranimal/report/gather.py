@@ -20,7 +20,7 @@ from counteranimal.errors import IntegrityError
 from counteranimal.release.read import Release
 from counteranimal.report.context import Origin, ReportContext
 from counteranimal.report.formats import credit_text
-from counteranimal.report.photos import examples_of, merged_of
+from counteranimal.report.photos import examples_of, left_out_of, merged_of
 from counteranimal.workspace import Workspace
 
 __all__ = ["gather"]
@@ -58,6 +58,8 @@ def gather(
     published = {name: _table(workspace, release, name) for name in ("entries", "pairs", "groups", "splits")}
     names = given.get("class_names") or (release.class_names if release else {})
     clusters = workspace.table_or_empty("clusters")
+    pairs = {name: workspace.table_or_empty(name) for name in ("unsure_pairs", "similar_pairs", "settled_pairs")}
+    pairs["clusters"] = clusters
     fields: dict[str, Any] = {
         "title": title,
         "release": Origin(release.name, release.version, release.digest) if release else None,
@@ -73,12 +75,8 @@ def gather(
         "examples": examples_of(
             published["splits"], published["entries"], path_of=_path_of(workspace), class_names=names
         ),
-        "merged": merged_of(
-            clusters,
-            workspace.table_or_empty("unsure_pairs"),
-            path_of=_path_of(workspace),
-            credit_of=_credit_of(workspace),
-        ),
+        "merged": merged_of(pairs, path_of=_path_of(workspace), credit_of=_credit_of(workspace)),
+        "merged_left_out": left_out_of(pairs),
     }
     return ReportContext(**{**fields, **published, **given})
 

@@ -22,9 +22,11 @@ DUPLICATES = {
     "unique": "unique: no copy found",
     "kept": "kept: stands for its copies",
     "exact": "exact: same pixels, dropped",
+    "judged": "judged: one photo by people's answer, dropped",
     "near": "near: close copy, dropped",
     "mirror": "mirror: flipped copy, dropped",
     "burst": "burst: same moment, dropped",
+    "class_conflict": "class conflict: one photo under two classes, dropped",
 }
 
 Record = Mapping[str, Any]

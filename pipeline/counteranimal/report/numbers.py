@@ -31,7 +31,7 @@ IDENTITY = ("spec", "family", "architecture", "weights_sha256", "lineage", "acti
 def report_numbers(context: ReportContext) -> dict[str, Any]:
     """Return the document behind a report: plain JSON values, no NaN.
 
-    Keys: format, title, release, totals, flow, clusters, merged, votes, agreement, backgrounds, classes, splits, headline (a JSON
+    Keys: format, title, release, totals, flow, clusters, merged, merged_left_out, votes, agreement, backgrounds, classes, splits, headline (a JSON
     pointer to one model of `splits`, or null), models, caveats. Fractions stay fractions; nothing is rounded.
     """
     splits = [_split(context, name) for name in _split_names(context)]
@@ -45,6 +45,7 @@ def report_numbers(context: ReportContext) -> dict[str, Any]:
         "flow": _flow(context),
         "clusters": [{"reason": reason, "n": n} for reason, n in sorted(context.cluster_reasons.items())],
         "merged": [{key: getattr(pair, key) for key in MERGED} for pair in context.merged],
+        "merged_left_out": [{"kind": kind, "n": n} for kind, n in context.merged_left_out.items()],
         "votes": [{"status": status, "n": n} for status, n in sorted(context.votes.items())],
         "agreement": _agreement(context),
         "backgrounds": backgrounds,

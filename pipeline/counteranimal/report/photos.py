@@ -21,7 +21,7 @@ from counteranimal.images import decode
 from counteranimal.report.context import ExamplePhoto, MergedPair
 from counteranimal.workspace import write_atomically
 
-__all__ = ["EDGE", "Thumbnails", "examples_of", "merged_of", "thumbnail"]
+__all__ = ["EDGE", "Thumbnails", "examples_of", "left_out_of", "merged_of", "thumbnail"]
 
 EDGE = 320
 
@@ -127,25 +127,55 @@ def _example(
 
 
 def merged_of(
-    clusters: pa.Table,
-    unsure: pa.Table,
+    found: Mapping[str, pa.Table],
     *,
     path_of: PathOf,
     credit_of: Callable[[str], str] = lambda _: "",
     limit: int = 200,
 ) -> list[MergedPair]:
-    """Return dropped photos beside their kept partners, and then the pairs that people have to look at.
+    """Return dropped photos beside their kept partners, then the pairs that people have to look at or have settled.
 
-    `clusters` and `unsure` are the tables `clusters` and `unsure_pairs`; `limit` caps each of the two lists.
+    Parameters
+    ----------
+    found : mapping of str to pa.Table
+        The tables `clusters`, `unsure_pairs`, `similar_pairs` and `settled_pairs`, as far as they exist.
+    path_of, credit_of : callable
+        Photo id -> path of its bytes or None; whom to credit.
+    limit : int
+        Pairs shown of each kind (dropped, unsure, similar, settled) at most.
     """
-    dropped = [row for row in clusters.to_pylist() if not row["kept"]]
-    merged = [
-        _merged((row["photo_id"], row["partner"] or row["cluster"]), row, path_of, credit_of) for row in dropped[:limit]
-    ]
-    return merged + [
-        _merged((row["photo_a"], row["photo_b"]), {**row, "reason": "unsure", "rule": row["why"]}, path_of, credit_of)
-        for row in unsure.to_pylist()[:limit]
-    ]
+    return [_merged(ids, row, path_of, credit_of) for rows in _by_kind(found).values() for ids, row in rows[:limit]]
+
+
+def left_out_of(found: Mapping[str, pa.Table], *, limit: int = 200) -> dict[str, int]:
+    """Return how many pairs of each kind `merged_of` does not show; kinds shown in full are absent."""
+    return {kind: len(rows) - limit for kind, rows in _by_kind(found).items() if len(rows) > limit}
+
+
+def _by_kind(found: Mapping[str, pa.Table]) -> dict[str, list[tuple[tuple[str, str], dict[str, Any]]]]:
+    """Return kind -> ((first or dropped, second or kept), row with reason and rule)."""
+    listed = {name: table.to_pylist() for name, table in found.items()}
+    dropped = [row for row in listed.get("clusters", []) if not row["kept"]]
+    answers = {(row["photo_a"], row["photo_b"]): row for row in listed.get("settled_pairs", [])}
+
+    def pairs(name: str, reason: str) -> list[tuple[tuple[str, str], dict[str, Any]]]:
+        rows = [((row["photo_a"], row["photo_b"]), row) for row in listed.get(name, [])]
+        return [(ids, {**row, "reason": reason, "rule": _rule_of(row)}) for ids, row in rows if ids not in answers]
+
+    return {
+        "dropped": [((row["photo_id"], row["partner"] or row["cluster"]), row) for row in dropped],
+        "unsure": pairs("unsure_pairs", "unsure"),
+        "similar": pairs("similar_pairs", "similar"),
+        "settled": [(ids, {**row, "reason": row["answer"], "rule": _rule_of(row)}) for ids, row in answers.items()],
+    }
+
+
+def _rule_of(row: Mapping[str, Any]) -> str:
+    if "why" in row:
+        return str(row["why"])
+    if "cosine" in row:
+        return f"close in the features of {row['model']} (cosine {row['cosine']:.2f}), and one fits inside the other"
+    return f"people found: {row['answer']} ({row['method']} of {row['n_votes']} vote(s) in round {row['round']})"
 
 
 def _merged(
@@ -158,9 +188,9 @@ def _merged(
         kept_id=ids[1],
         reason=row["reason"],
         rule=row["rule"] or "",
-        phash_distance=row["phash_distance"],
-        dhash_distance=row["dhash_distance"],
-        pixel_difference=row["pixel_difference"],
+        phash_distance=row.get("phash_distance"),
+        dhash_distance=row.get("dhash_distance"),
+        pixel_difference=row.get("pixel_difference"),
         dropped_credit=credit_of(ids[0]),
         kept_credit=credit_of(ids[1]),
     )
