@@ -37,6 +37,7 @@ __all__ = [
 class Reason(StrEnum):
     """Why a row was turned away, put off or merged; the codes of the reliability catalogue where it has one."""
 
+    LINE = "E_LINE"
     CLASS = "E_CLASS"
     LICENSE = "E_LICENSE"
     ATTRIBUTION = "E_ATTRIBUTION"

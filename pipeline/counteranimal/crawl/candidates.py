@@ -26,7 +26,8 @@ class Offer:
     """One photo as a source states it; every text may be missing upstream.
 
     `licence_raw` is the photo's own licence, never its record's or its data set's. `licence_version` is what the source says
-    its unversioned codes mean. There is no place for coordinates.
+    its unversioned codes mean. There is no place for coordinates. `refused` says why the source itself turns the item away: a
+    line it cannot read is an offer too, so that it is a row with a reason.
     """
 
     native_id: str
@@ -42,14 +43,17 @@ class Offer:
     observed_at: str | None = None
     kind: str = "photo"
     note: str | None = None
+    refused: Reason | None = None
 
 
 def judge(source: str, offer: Offer, allowed: tuple[str, ...], now: datetime) -> dict[str, Any]:
-    """Return the candidate row of an offer: status ok, or rejected with E_CLASS, E_LICENSE or E_ATTRIBUTION."""
+    """Return the candidate row of an offer: status ok, or rejected as the source says, or E_CLASS, E_LICENSE, E_ATTRIBUTION."""
     licence = spdx_of(offer.licence_raw, default_version=offer.licence_version)
     author = " ".join((offer.author or "").split()) or None
-    reason = None
-    if offer.class_id is None:
+    reason = offer.refused
+    if reason is not None:
+        pass
+    elif offer.class_id is None:
         reason = Reason.CLASS
     elif licence is None or licence not in allowed:
         reason = Reason.LICENSE

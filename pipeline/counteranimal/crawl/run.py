@@ -7,11 +7,13 @@ loses none. Expects the caller to hold the workspace's lock.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
+
+import sqlalchemy as sa
 
 from counteranimal.crawl.adopt import Reconciled, lost_photos
 from counteranimal.crawl.candidates import changed, judge
@@ -28,8 +30,13 @@ from counteranimal.progress import bar
 from counteranimal.recipe import Recipe, SourceSpec
 from counteranimal.settings import Settings
 from counteranimal.workspace import Journal, Workspace
+from counteranimal.workspace.events import TABLES
 
 __all__ = ["Preview", "discover", "fetch_pending", "photos_table", "preview"]
+
+_CANDIDATES = TABLES["candidates"]
+# SQLite before 3.32 takes 999 values a query.
+_LOOKED_UP = 500
 
 
 def discover(recipe: Recipe, workspace: Workspace, *, settings: Settings, now: datetime) -> dict[str, int]:
@@ -48,13 +55,12 @@ def discover(recipe: Recipe, workspace: Workspace, *, settings: Settings, now: d
         Naming source and cursor; what came before is journalled and the next run goes on there.
     """
     clock = Clock(now)
-    known = workspace.journal.latest("candidates", "candidate_id")
     counts: Counter[str] = Counter({"offered": 0, "new": 0, "changed": 0, "unpinned_taxa": 0})
     with bar() as progress:
         for opening in openings(recipe, workspace.journal, settings, clock):
             task = progress.add_task(f"Asking {opening.spec.name}", total=None)
             try:
-                for seen in _ask(opening, workspace.journal, known):
+                for seen in _ask(opening, workspace.journal):
                     counts.update(seen)
                     progress.advance(task, seen["offered"])
             finally:
@@ -62,22 +68,38 @@ def discover(recipe: Recipe, workspace: Workspace, *, settings: Settings, now: d
     return dict(counts)
 
 
-def _ask(opening: Opening, journal: Journal, known: dict[str, dict[str, Any]]) -> Iterator[Counter[str]]:
+def _ask(opening: Opening, journal: Journal) -> Iterator[Counter[str]]:
     """Journal one source's pages behind its cursor, and yield what each of them brought."""
     source, spec, clock = open_source(opening), opening.spec, opening.clock
     yield Counter({"offered": 0, "unpinned_taxa": len(getattr(source, "unpinned", ()))})
     cursor = _cursor(journal, spec, source)
     for page in source.pages(cursor):
         rows = [judge(spec.name, offer, opening.recipe.licences.allow, clock.now()) for offer in page.offers]
-        fresh = [row for row in rows if changed(known.get(row["candidate_id"]), row)]
-        new = sum(row["candidate_id"] not in known for row in fresh)
+        known = _known(journal, [row["candidate_id"] for row in rows])
+        fresh, new = [], 0
+        for row in rows:
+            name = row["candidate_id"]
+            if changed(known.get(name), row):
+                new += name not in known
+                known[name] = row
+                fresh.append(row)
         journal.append("candidates", fresh)
-        known.update({row["candidate_id"]: row for row in fresh})
         if page.cursor != cursor:
             cursor = page.cursor
             row = {"source": spec.name, "query": source.query, "cursor": cursor, "at": clock.now()}
             journal.append("cursors", [row])
         yield Counter({"offered": len(rows), "new": new, "changed": len(fresh) - new})
+
+
+def _known(journal: Journal, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the last rows of some candidates, so that a list of any length is discovered in the memory of one page."""
+    known: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(names), _LOOKED_UP):
+        name, position = _CANDIDATES.c.candidate_id, _CANDIDATES.c.position
+        last = sa.select(sa.func.max(position)).where(name.in_(names[start : start + _LOOKED_UP])).group_by(name)
+        query = sa.select(_CANDIDATES).where(position.in_(last))
+        known.update({row["candidate_id"]: row for row in journal.records(query)})
+    return known
 
 
 def _cursor(journal: Journal, spec: SourceSpec, source: Source) -> str:

@@ -14,55 +14,31 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field
 
 from counteranimal.crawl.candidates import Offer
+from counteranimal.crawl.sources.columns import Classes, StatedColumns
 from counteranimal.crawl.sources.protocol import Opening, Page, read_options
 from counteranimal.errors import Reason, RecipeError, Rejected
 from counteranimal.ids import photo_id_of
-from counteranimal.recipe import RecipeClass
 
 __all__ = ["FolderOptions", "FolderSource"]
 
 _PAGE = 1000
 # Formats that intake turns away are offered too, so that their absence has a reason.
 _IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".svg"})
-_STATED = frozenset(
-    {"licence", "author", "page_url", "label", "kind", "note", "observer", "observation", "observed_at"}
-)
 
 
-class FolderOptions(BaseModel):
-    """Options of a folder source: columns of the table by what they say; `fixed` states the same for every photo."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class FolderOptions(StatedColumns):
+    """Options of a folder source, beside the columns of its table."""
 
     folder: str = Field(description="folder of the photos, relative to the recipe")
     table: str | None = Field(default=None, description="CSV file with a header, relative to the folder")
     file: Annotated[str, Field(min_length=1)] = Field(
         default="file", description="column of the path, or a template such as {set}/{file}"
     )
-    licence: str | None = None
-    author: str | None = None
-    page_url: str | None = None
-    label: str | None = None
-    imagenet_index: str | None = None
-    observer: str | None = Field(default=None, description="column of the person or cut-out; a data set is no observer")
-    observation: str | None = None
-    observed_at: str | None = None
-    kind: str | None = None
-    note: str | None = None
     sha256: str | None = Field(default=None, description="column of the digest that a file must have")
     where: dict[str, str] = Field(default_factory=dict, description="rows to take: column = value")
-    fixed: dict[str, str] = Field(default_factory=dict, description="what holds for every photo, such as licence")
-
-    @field_validator("fixed")
-    @classmethod
-    def _stated(cls, value: dict[str, str]) -> dict[str, str]:
-        unknown = sorted(set(value) - _STATED)
-        if unknown:
-            raise ValueError(f"{unknown[0]!r} is nothing a photo states; known are {', '.join(sorted(_STATED))}")
-        return value
 
     @property
     def template(self) -> str:
@@ -76,7 +52,7 @@ class FolderSource:
     def __init__(self, opening: Opening) -> None:
         self._options = read_options(FolderOptions, opening.spec)
         self._name = opening.spec.name
-        self._classes = _Classes(opening.recipe.classes)
+        self._classes = Classes(opening.recipe.classes)
         self._root = (opening.recipe.base / self._options.folder).resolve()
         if not self._root.is_dir():
             raise RecipeError(f"source {self._name!r}: folder {self._root} does not exist; correct its option folder")
@@ -163,7 +139,7 @@ class FolderSource:
 
     def _require_columns(self, place: Path, present: object) -> None:
         columns = [name for _, name, _, _ in string.Formatter().parse(self._options.template) if name is not None]
-        columns += [*self._options.where, *(value for value in self._columns().values() if value)]
+        columns += [*self._options.where, *self._options.used(), *filter(None, [self._options.sha256])]
         known = set(present) if isinstance(present, list | tuple) else set()
         missing = [name for name in columns if name not in known]
         if missing:
@@ -171,52 +147,6 @@ class FolderSource:
                 f"source {self._name!r}: table {place} has no column {missing[0]!r}; it has {', '.join(sorted(known))}"
             )
 
-    def _columns(self) -> dict[str, str | None]:
-        options = self._options
-        return {
-            **{name: getattr(options, name) for name in sorted(_STATED)},
-            "imagenet_index": options.imagenet_index,
-            "sha256": options.sha256,
-        }
-
     def _offer(self, path: str, row: dict[str, str]) -> Offer:
-        columns = self._columns()
-
-        def stated(what: str) -> str | None:
-            column = columns[what]
-            return (row[column].strip() if column else self._options.fixed.get(what, "").strip()) or None
-
-        label = stated("label")
-        if label is None and not self._options.table:
-            label = PurePosixPath(path).parent.name or None
-        return Offer(
-            native_id=path,
-            url=f"file:{quote(path)}",
-            class_id=self._classes.of(stated("imagenet_index"), label),
-            taxon=label,
-            observation_id=stated("observation"),
-            observer_id=stated("observer"),
-            author=stated("author"),
-            page_url=stated("page_url"),
-            licence_raw=stated("licence"),
-            observed_at=stated("observed_at"),
-            kind=stated("kind") or "photo",
-            note=stated("note"),
-        )
-
-
-class _Classes:
-    """Which class of the recipe a photo belongs to, by ImageNet index, else by label."""
-
-    def __init__(self, classes: tuple[RecipeClass, ...]) -> None:
-        self._by_index = {index: item.id for item in classes for index in item.imagenet}
-        self._by_label: dict[str, str] = {}
-        for item in classes:
-            for label in item.labels:
-                if self._by_label.setdefault(label.casefold(), item.id) != item.id:
-                    raise RecipeError(f"label {label!r} belongs to two classes; name it in one of them only")
-
-    def of(self, index: str | None, label: str | None) -> str | None:
-        if index is not None and index.isascii() and index.isdigit() and int(index) in self._by_index:
-            return self._by_index[int(index)]
-        return self._by_label.get((label or "").casefold())
+        label = None if self._options.table else PurePosixPath(path).parent.name or None
+        return self._options.offer(path, f"file:{quote(path)}", row, self._classes, label=label)

@@ -20,15 +20,24 @@ from counteranimal.crawl.candidates import Offer
 from counteranimal.crawl.sources.api import Api
 from counteranimal.crawl.sources.protocol import Opening, Page, read_options
 from counteranimal.errors import RecipeError, UpstreamError
-from counteranimal.recipe import RecipeClass, Taxon
+from counteranimal.recipe import Recipe, RecipeClass, Taxon
 
-__all__ = ["INaturalistOptions", "INaturalistSource"]
+__all__ = ["LICENCE_VERSION", "INaturalistOptions", "INaturalistSource", "codes_of"]
 
-_VERSION = "4.0"
+LICENCE_VERSION = "4.0"
 _CODES = {"CC0-1.0": "cc0"} | {
-    f"CC-{kind}-{_VERSION}": f"cc-{kind.lower()}" for kind in ("BY", "BY-NC", "BY-SA", "BY-NC-SA", "BY-ND", "BY-NC-ND")
+    f"CC-{kind}-{LICENCE_VERSION}": f"cc-{kind.lower()}"
+    for kind in ("BY", "BY-NC", "BY-SA", "BY-NC-SA", "BY-ND", "BY-NC-ND")
 }
 _SIZES = ("square", "small", "medium", "large", "original")
+
+
+def codes_of(recipe: Recipe) -> list[str]:
+    """Return iNaturalist's codes of the licences that a recipe allows; raises RecipeError where it has none of them."""
+    codes = sorted(_CODES[name] for name in recipe.licences.allow if name in _CODES)
+    if not codes:
+        raise RecipeError(f"the recipe allows no licence that iNaturalist has; it has {', '.join(_CODES)}")
+    return codes
 
 
 class INaturalistOptions(BaseModel):
@@ -99,12 +108,7 @@ class INaturalistSource:
         if self._options.quality_grade != "any":
             filters["quality_grade"] = self._options.quality_grade
         if self._options.only_licensed:
-            codes = sorted(_CODES[name] for name in opening.recipe.licences.allow if name in _CODES)
-            if not codes:
-                raise RecipeError(
-                    f"source {self._name!r}: the recipe allows no licence that iNaturalist has; it has {', '.join(_CODES)}"
-                )
-            filters["photo_license"] = ",".join(codes)
+            filters["photo_license"] = ",".join(codes_of(opening.recipe))
         return filters
 
     @property
@@ -179,7 +183,7 @@ class INaturalistSource:
                 author=user.name or user.login,
                 page_url=record.uri,
                 licence_raw=photo.license_code,
-                licence_version=_VERSION,
+                licence_version=LICENCE_VERSION,
                 observed_at=record.time_observed_at or record.observed_on,
                 kind="composite" if composite else "photo",
             )

@@ -1,0 +1,125 @@
+"""The four tables of iNaturalist's open data as views of a DuckDB in memory.
+
+Decides which columns a table must have and how a table or line that cannot be read is said. Leaves what is asked to
+`open_data` and `taxa`.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from counteranimal.errors import EnvironmentFailure, MissingDependency, RecipeError, UpstreamError
+
+__all__ = ["Dump"]
+
+# Columns that are read, with their types; others may come and go. Neither latitude nor longitude is among them.
+_COLUMNS: dict[str, dict[str, str]] = {
+    "photos": {
+        "photo_id": "BIGINT", "observation_uuid": "VARCHAR", "observer_id": "BIGINT", "extension": "VARCHAR",
+        "license": "VARCHAR", "position": "INTEGER",
+    },
+    "observations": {
+        "observation_uuid": "VARCHAR", "taxon_id": "BIGINT", "quality_grade": "VARCHAR", "observed_on": "VARCHAR",
+    },
+    "taxa": {"taxon_id": "BIGINT", "ancestry": "VARCHAR", "rank": "VARCHAR", "name": "VARCHAR", "active": "VARCHAR"},
+    "observers": {"observer_id": "BIGINT", "login": "VARCHAR", "name": "VARCHAR"},
+}  # fmt: skip
+_LONGEST = 1_000_000
+
+
+class Dump:
+    """A folder of the tables; `who` is the source, for the errors' sentences."""
+
+    def __init__(self, folder: Path, who: str) -> None:
+        self._who = who
+        self._paths = {name: self._find(folder, name) for name in _COLUMNS}
+
+    def _find(self, folder: Path, name: str) -> Path:
+        for path in (folder / f"{name}.csv", folder / f"{name}.csv.gz"):
+            if path.is_file():
+                return path
+        raise RecipeError(
+            f"source {self._who!r}: {folder} has neither {name}.csv nor {name}.csv.gz; correct its option folder"
+        )
+
+    def state(self) -> list[str]:
+        """Return what tells one dump from another: names, sizes and moments of change."""
+        return [
+            f"{path.name} {status.st_size} {status.st_mtime_ns}"
+            for path, status in ((path, path.stat()) for path in self._paths.values())
+        ]
+
+    @contextmanager
+    def opened(self, *, memory_mb: int, threads: int) -> Iterator[Any]:
+        """Yield a DuckDB connection with a view a table; its errors become sentences.
+
+        Raises
+        ------
+        RecipeError
+            If a column is missing.
+        UpstreamError
+            If a line cannot be read.
+        EnvironmentFailure
+            If the memory does not suffice.
+        """
+        try:
+            import duckdb
+        except ImportError as error:
+            raise MissingDependency("open-data tables are read with duckdb; install counteranimal[crawl]") from error
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": f"{memory_mb}MB",
+            "threads": threads,
+            "temp_directory": "",
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+        connection = duckdb.connect(":memory:", config=settings)
+        try:
+            for name, path in self._paths.items():
+                self._view(connection, name, path)
+            yield connection
+        except duckdb.OutOfMemoryException as error:
+            raise EnvironmentFailure(
+                f"{self._who}: reading the tables takes more than {memory_mb} MB; raise the source's option memory_mb"
+            ) from error
+        except duckdb.Error as error:
+            # The line itself would carry coordinates into a message.
+            cause = " ".join(str(error).split("Original Line")[0].split("Possible")[0].split())[:300]
+            raise UpstreamError(f"{self._who}: a table cannot be read ({cause}); download it again") from error
+        finally:
+            connection.close()
+
+    def broken(self, connection: Any) -> list[tuple[str, int, str]]:
+        """Return (table, line, what is wrong) of every line that has been passed over so far, in order."""
+        query = """
+            select distinct s.file_path, e.line, lower(e.error_type::varchar)
+            from reject_errors e join reject_scans s using (scan_id, file_id) order by all
+        """
+        names = {str(path): name for name, path in self._paths.items()}
+        found = connection.execute(query).fetchall()
+        return [(names.get(path, path), int(line), wrong) for path, line, wrong in found]
+
+    def _view(self, connection: Any, name: str, path: Path) -> None:
+        wanted = _COLUMNS[name]
+        header = _header(path)
+        missing = [column for column in wanted if column not in header]
+        if missing:
+            raise RecipeError(
+                f"{self._who}: table {path} has no column {missing[0]!r}; it has {', '.join(header) or 'no header'}"
+            )
+        connection.read_csv(
+            str(path), header=True, sep="\t", quotechar="", escapechar="", auto_detect=False, strict_mode=True, store_rejects=True,
+            columns={column: wanted.get(column, "VARCHAR") for column in header},
+        ).select(*wanted).create_view(name)  # fmt: skip
+
+
+def _header(path: Path) -> list[str]:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return file.readline(_LONGEST).decode("utf-8-sig").rstrip("\r\n").split("\t")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise UpstreamError(f"table {path} cannot be read ({error}); download it again") from error

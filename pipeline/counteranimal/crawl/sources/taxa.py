@@ -1,0 +1,56 @@
+"""Which taxon a scientific name and rank mean, by the taxa table of iNaturalist's open data.
+
+Decides when a name cannot be pinned: unknown, inactive, or borne by several active taxa. Never guesses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from counteranimal.recipe import Taxon
+
+__all__ = ["TaxaTable"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A taxon that bears the name and rank asked for."""
+
+    id: int
+    active: bool
+
+
+def _decide(taxon: Taxon, found: Sequence[_Named]) -> tuple[int | None, str]:
+    active = sorted({item.id for item in found if item.active})
+    what = f"{taxon.rank} {taxon.name}"
+    if len(active) == 1:
+        return active[0], ""
+    if active:
+        return None, f"{what} is borne by taxa {', '.join(map(str, active))}"
+    if found:
+        return None, f"{what} is inactive (taxon {found[0].id})"
+    return None, f"{what} is unknown"
+
+
+class TaxaTable:
+    """The taxa of a dump; `tables` is a connection with its view `taxa`."""
+
+    def __init__(self, tables: Any) -> None:
+        self._tables = tables
+        tables.execute("create temp table all_taxa as select taxon_id, ancestry, rank, name, active from taxa")
+
+    def identify(self, taxon: Taxon) -> tuple[int | None, str]:
+        """Return the id of the one active taxon of that name and rank, or None and why there is none."""
+        query = "select taxon_id, active in ('true', 't') from all_taxa where name = $1 and rank = $2"
+        found = self._tables.execute(query, [taxon.name, taxon.rank]).fetchall()
+        return _decide(taxon, [_Named(int(number), bool(active)) for number, active in found])
+
+    def below(self, taxon_id: int) -> list[tuple[int, str]]:
+        """Return (id, name) of a taxon and everything below it, by id."""
+        query = (
+            "select taxon_id, name from all_taxa"
+            " where taxon_id = $1 or contains('/' || ancestry || '/', '/' || $1 || '/') order by taxon_id"
+        )
+        return [(int(number), str(name)) for number, name in self._tables.execute(query, [taxon_id]).fetchall()]
