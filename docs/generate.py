@@ -69,7 +69,7 @@ def _fields(model: type[BaseModel]) -> Iterable[str]:
 def recipe_keys() -> str:
     """Return the keys of a recipe, part by part."""
     parts: list[tuple[str, Any]] = [
-        ("The file", recipe.Recipe), ("[[classes]]", recipe.RecipeClass), ("[[classes.taxa]]", recipe.Taxon),
+        ("The file", recipe.Recipe), ("[[classes]]", recipe.RecipeClass), ("[[classes.taxa]]", recipe.Taxon), ("[classes.paper]", recipe.PaperPair),
         ("[[sources]]", recipe.SourceSpec), ("[licences]", recipe.Licences), ("[dedupe]", recipe.DedupeRules),
         ("[score]", recipe.ScoreRules), ("[annotate]", recipe.AnnotateRules), ("[[splits]]", recipe.SplitRule),
         ("[evaluate]", recipe.EvaluateRules),

@@ -23,6 +23,7 @@ __all__ = [
     "DedupeRules",
     "EvaluateRules",
     "Licences",
+    "PaperPair",
     "Recipe",
     "RecipeClass",
     "ScoreRules",
@@ -83,6 +84,20 @@ class Taxon(_Frozen):
     id: int | None = None
 
 
+class PaperPair(_Frozen):
+    """The backgrounds that a published benchmark chose for a class, in this vocabulary; a note that decides nothing."""
+
+    common: str
+    counter: str
+
+    @field_validator("common", "counter")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in backgrounds():
+            raise ValueError(f"unknown background {value!r}; known are {', '.join(backgrounds())}")
+        return value
+
+
 class RecipeClass(_Frozen):
     """One class of the benchmark: one or several ImageNet-1K indices that count as right.
 
@@ -95,6 +110,7 @@ class RecipeClass(_Frozen):
     taxa: tuple[Taxon, ...] = ()
     labels: tuple[str, ...] = ()
     look_for: str = ""
+    paper: PaperPair | None = Field(default=None, description="backgrounds that the paper chose; decides nothing")
 
     @field_validator("imagenet")
     @classmethod
