@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from counteranimal.cli.common import AsJson, Home, RecipeFile, emit, open_run, verb
+from counteranimal.cli.discovered import discovery_text
 from counteranimal.errors import UsageError
 from counteranimal.freeze.sign import keygen as make_keys
 from counteranimal.recipe import load_recipe
@@ -36,7 +37,10 @@ def register(app: typer.Typer) -> None:
 
 
 def _tell(outcome: Outcome, *, as_json: bool) -> None:
-    emit({"step": outcome.step, **outcome.counts, "note": outcome.note}, as_json=as_json, sentence=outcome.sentence())
+    sentence = outcome.sentence()
+    if found := outcome.counts.get("discovery"):
+        sentence = f"{discovery_text(found)}\n\n{sentence}"
+    emit({"step": outcome.step, **outcome.counts, "note": outcome.note}, as_json=as_json, sentence=sentence)
 
 
 @verb

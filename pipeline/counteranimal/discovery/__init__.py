@@ -4,12 +4,15 @@ Decides the pair-choosing rule (docs/explanation/discovery.md). Its backgrounds 
 running models to `evaluate` and publishing to `freeze`.
 """
 
+from counteranimal.discovery.covariates import covariates, measures
 from counteranimal.discovery.diagnostics import Diagnostics, diagnose
 from counteranimal.discovery.figures import ClassFigures, class_figures, overall
 from counteranimal.discovery.outcomes import Outcomes, join
 from counteranimal.discovery.pairs import choose_pairs, pairs_by_class
 from counteranimal.discovery.pooling import pool_table
+from counteranimal.discovery.sensitivity import sensitivity
 from counteranimal.discovery.splits import assign, group_figures, sides_of
+from counteranimal.discovery.summary import summary
 
 __all__ = [
     "ClassFigures",
@@ -18,11 +21,15 @@ __all__ = [
     "assign",
     "choose_pairs",
     "class_figures",
+    "covariates",
     "diagnose",
     "group_figures",
     "join",
+    "measures",
     "overall",
     "pairs_by_class",
     "pool_table",
+    "sensitivity",
     "sides_of",
+    "summary",
 ]

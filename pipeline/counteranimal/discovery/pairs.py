@@ -24,7 +24,7 @@ __all__ = ["Estimate", "choose_pairs", "estimates", "outcomes_for", "pairs_by_cl
 
 
 class Estimate(NamedTuple):
-    """A pair's drop in one fold with its interval, one-sided p-value and photos."""
+    """A pair's drop in one fold with its interval, one-sided p-value, photos and the two accuracies behind it."""
 
     drop: float
     low: float
@@ -32,6 +32,8 @@ class Estimate(NamedTuple):
     p_value: float
     n_common: int
     n_counter: int
+    accuracy_common: float
+    accuracy_counter: float
 
 
 def choose_pairs(
@@ -126,10 +128,22 @@ def estimates(outcomes: Outcomes, chosen: Mapping[str, Choice]) -> dict[str, Est
             return {}
         parts = class_figures(outcomes, side, correlation=correlation).values()
         n_common, n_counter = sum(part.common.n for part in parts), sum(part.counter.n for part in parts)
-        return {ALL_CLASSES: Estimate(macro.value, macro.low, macro.high, macro.p_value, n_common, n_counter)}
+        common, counter = (
+            sum(getattr(part, name).accuracy for part in parts) / len(parts) for name in ("common", "counter")
+        )
+        counted = (n_common, n_counter, common, counter)
+        return {ALL_CLASSES: Estimate(macro.value, macro.low, macro.high, macro.p_value, *counted)}
     side = sides(outcomes, {name: (pair.common, pair.counter) for name, pair in chosen.items()})
     return {
-        name: Estimate(item.drop, *item.interval, item.p_value, item.common.n, item.counter.n)
+        name: Estimate(
+            item.drop,
+            *item.interval,
+            p_value=item.p_value,
+            n_common=item.common.n,
+            n_counter=item.counter.n,
+            accuracy_common=item.common.accuracy,
+            accuracy_counter=item.counter.accuracy,
+        )
         for name, item in class_figures(outcomes, side, correlation=correlation).items()
     }
 

@@ -20,6 +20,7 @@ from counteranimal.errors import UsageError
 from counteranimal.recipe import Recipe
 from counteranimal.score import propose as score_propose
 from counteranimal.score import run as score_run
+from counteranimal.steps.discovered import on_preview
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.workspace import Workspace
 
@@ -121,7 +122,8 @@ def score(run: Run) -> Outcome:
 def propose(run: Run) -> Outcome:
     """Write the preview: what the machine alone would split; it plans rounds and decides nothing."""
     counts = score_propose.preview(run.recipe, run.workspace, settings=run.settings)
-    return Outcome("propose", counts, str(counts.pop("statement")))
+    note = str(counts.pop("statement"))
+    return Outcome("propose", {**counts, "discovery": on_preview(run)}, note)
 
 
 def check_sources(recipe: Recipe) -> None:

@@ -28,6 +28,7 @@ from counteranimal.report.page import write_report
 from counteranimal.report.summary import summary_text
 from counteranimal.settings import Settings
 from counteranimal.steps.curation import similar, snapshot
+from counteranimal.steps.discovered import on_verdicts
 from counteranimal.steps.rounds import agreement
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.steps.splitting import embeddings_of, per_class_rule, photo_set
@@ -80,7 +81,7 @@ def freeze(run: Run, *, version: str, private_key: Path | None = None) -> Outcom
     release = open_release(path)
     exported = freeze_photos.export_photos(release.entries, run.workspace, run.workspace.folder("photos"))
     counts = {"version": version, "entries": len(release.entries), "digest": release.digest, **exported}
-    return Outcome("freeze", {**counts, "release": str(path)})
+    return Outcome("freeze", {**counts, "release": str(path), "discovery": on_verdicts(run)})
 
 
 def _candidates(run: Run) -> dict[str, list[int]]:

@@ -18,6 +18,7 @@ from counteranimal.annotate import verdicts as annotate_verdicts
 from counteranimal.discovery import assign, choose_pairs, diagnose, group_figures, pairs_by_class, pool_table
 from counteranimal.evaluate.engine import Labels, PhotoSet, predict
 from counteranimal.steps.curation import dedupe, propose, score
+from counteranimal.steps.discovered import balance, variations
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.workspace import Workspace
 
@@ -57,7 +58,12 @@ def splits(run: Run) -> Outcome:
         **{f"pairs_{status}": number for status, number in sorted(Counter(pairs.column("status").to_pylist()).items())},
         **dict(sorted(Counter(assigned.column("group").to_pylist()).items())),
     }
-    return Outcome("splits", {**counts, "diagnostics": diagnostics}, _sentence(pairs))
+    beside = {
+        "diagnostics": diagnostics,
+        "covariates": balance(run, pool, predictions, assigned),
+        "sensitivity": variations(run, pool, predictions),
+    }
+    return Outcome("splits", {**counts, **beside}, _sentence(pairs))
 
 
 def embeddings_of(workspace: Workspace) -> Path:
