@@ -6,15 +6,23 @@ release. `discovered = stored + duplicate + rejected + deferred + failed + withd
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+import pandas as pd
 import pyarrow as pa
 
 from counteranimal.errors import IntegrityError
 
-__all__ = ["STATES", "Conservation", "account", "states"]
+__all__ = ["COLUMNS", "STATES", "Conservation", "account", "states"]
+
+COLUMNS: dict[str, list[str]] = {
+    "candidates": ["candidate_id", "status", "reason"],
+    "fetches": ["candidate_id", "attempt", "status", "reason", "photo_id"],
+    "photos": ["photo_id", "candidate_ids", "status", "reason"],
+    "clusters": ["photo_id", "kept", "reason"],
+}
+"""The columns that the count reads of each table."""
 
 STATES = ("stored", "duplicate", "rejected", "deferred", "failed", "withdrawn", "pending")
 
@@ -65,52 +73,64 @@ def states(
     Parameters
     ----------
     candidates, fetches, photos, clusters : pa.Table
-        As in `tables.SCHEMAS`; `photos` and `clusters` may still be empty.
+        As in `tables.SCHEMAS`, or those of their columns that `COLUMNS` names; `photos` and `clusters` may still be empty.
     withdrawn : collection of str
         Photo ids that a takedown removed.
     """
-    last_fetch = {row["candidate_id"]: row for row in fetches.sort_by("attempt").to_pylist()}
-    photo_of = {candidate: row for row in photos.to_pylist() for candidate in row["candidate_ids"]}
-    cluster_of = {row["photo_id"]: row for row in clusters.to_pylist()}
-    found: dict[str, tuple[str, str]] = {}
-    for row in candidates.to_pylist():
-        candidate = row["candidate_id"]
-        fetch = last_fetch.get(candidate)
-        if fetch is not None and fetch["photo_id"] in withdrawn:
-            found[candidate] = ("withdrawn", "")
-        elif row["status"] == "rejected":
-            found[candidate] = ("rejected", row["reason"] or "")
-        elif fetch is None:
-            found[candidate] = ("pending", "")
-        elif fetch["status"] == "stored":
-            found[candidate] = _state_of_stored(candidate, photo_of, cluster_of)
-        else:
-            found[candidate] = (fetch["status"], fetch["reason"] or "")
-    return found
+    found = _states(candidates, fetches, photos, clusters, withdrawn)
+    return dict(zip(found.index, zip(found["state"], found["reason"], strict=True), strict=True))
 
 
-def _state_of_stored(
-    candidate: str, photo_of: dict[str, dict[str, object]], cluster_of: dict[str, dict[str, object]]
-) -> tuple[str, str]:
-    photo = photo_of.get(candidate)
-    if photo is None:
-        return ("stored", "")
-    if photo["status"] == "rejected":
-        return ("rejected", str(photo["reason"] or ""))
-    same = photo["candidate_ids"]
-    if isinstance(same, list) and candidate != same[0]:
-        return ("duplicate", "exact")
-    cluster = cluster_of.get(str(photo["photo_id"]))
-    if cluster is not None and not cluster["kept"]:
-        return ("duplicate", str(cluster["reason"]))
-    return ("stored", "")
+def _states(
+    candidates: pa.Table, fetches: pa.Table, photos: pa.Table, clusters: pa.Table, withdrawn: Collection[str]
+) -> pd.DataFrame:
+    """Return columns state and reason by candidate id; whole columns at a time, since there may be millions of rows."""
+    rows = candidates.select(COLUMNS["candidates"]).to_pandas().set_index("candidate_id")
+    tried = fetches.select(COLUMNS["fetches"]).to_pandas().sort_values("attempt", kind="stable")
+    rows = rows.join(tried.drop_duplicates("candidate_id", keep="last").set_index("candidate_id"), rsuffix="_fetch")
+    known = _known_photos(photos, clusters)
+    rows = rows.join(known.loc[known.index.intersection(rows.index)])
+    stored = rows["status_fetch"].eq("stored")
+    # The first rule that fits decides; the last ones are the weakest.
+    rules: list[tuple[pd.Series, str, str | pd.Series]] = [
+        (rows["photo_id"].isin(list(withdrawn)) & rows["photo_id"].notna(), "withdrawn", ""),
+        (rows["status"].eq("rejected"), "rejected", rows["reason"]),
+        (rows["status_fetch"].isna(), "pending", ""),
+        (~stored, "", rows["reason_fetch"]),
+        (rows["photo_status"].eq("rejected"), "rejected", rows["photo_reason"]),
+        (rows["later"].eq(True), "duplicate", "exact"),
+        (rows["kept"].eq(False), "duplicate", rows["cluster_reason"]),
+    ]
+    state = pd.Series("stored", index=rows.index, dtype=object)
+    reason = pd.Series("", index=rows.index, dtype=object)
+    for fits, name, why in reversed(rules):
+        state = state.mask(fits, name or rows["status_fetch"])
+        reason = reason.mask(fits, why)
+    return pd.DataFrame({"state": state, "reason": reason.fillna("").astype(str)})
+
+
+def _known_photos(photos: pa.Table, clusters: pa.Table) -> pd.DataFrame:
+    """Return, by candidate id, what is known of its photo: turned away, of an earlier candidate, kept in its cluster."""
+    table = photos.select(COLUMNS["photos"]).to_pandas().rename(columns={"photo_id": "photo"})
+    table = table.merge(
+        clusters.select(COLUMNS["clusters"]).to_pandas().rename(columns={"photo_id": "photo", "reason": "cluster_reason"}),
+        on="photo", how="left",
+    )  # fmt: skip
+    table = table.explode("candidate_ids").dropna(subset=["candidate_ids"])
+    table["later"] = table.duplicated("photo")
+    table = table.rename(columns={"candidate_ids": "candidate_id", "status": "photo_status", "reason": "photo_reason"})
+    known: pd.DataFrame = (
+        table.drop(columns="photo").drop_duplicates("candidate_id", keep="last").set_index("candidate_id")
+    )
+    return known
 
 
 def account(
     candidates: pa.Table, fetches: pa.Table, photos: pa.Table, clusters: pa.Table, withdrawn: Collection[str] = ()
 ) -> Conservation:
     """Return the conservation count over the given tables (see `states`)."""
-    found = states(candidates, fetches, photos, clusters, withdrawn)
-    by_state = Counter(state for state, _ in found.values())
-    reasons = Counter(f"{state} {reason}" for state, reason in found.values() if reason)
-    return Conservation(len(found), dict(by_state), dict(reasons))
+    found = _states(candidates, fetches, photos, clusters, withdrawn)
+    by_state = {str(state): int(number) for state, number in found["state"].value_counts().items()}
+    told = found[found["reason"] != ""]
+    reasons = (told["state"] + " " + told["reason"]).value_counts()
+    return Conservation(len(found), by_state, {str(reason): int(number) for reason, number in reasons.items()})

@@ -12,6 +12,7 @@ import pytest
 from counteranimal.errors import EnvironmentFailure, IntegrityError
 from counteranimal.ids import photo_id_of
 from counteranimal.workspace import Blob, Blobs, write_atomically
+from counteranimal.workspace.durable import write_temporary
 
 
 def test_a_blob_is_read_back_with_its_side_record(tmp_path: Path) -> None:
@@ -35,6 +36,50 @@ def test_the_same_bytes_are_stored_once(tmp_path: Path) -> None:
     assert blobs.put_many([Blob(b"same")]) == [first] == [second]
     assert blobs.path(first).stat().st_mtime_ns == written
     assert list(blobs.ids()) == [first]
+
+
+def test_every_candidate_of_a_photo_keeps_its_side_record(tmp_path: Path) -> None:
+    """Two candidates with equal bytes, in one batch or later: one blob, a side record each, the first one's first."""
+    blobs = Blobs(tmp_path)
+    blobs.put_many([Blob(b"same", {"candidate_id": name}) for name in ("s:1", "s:2", "s:1")])
+    [photo_id] = set(blobs.put_many([Blob(b"same", {"candidate_id": name}) for name in ("s:3", "s:2")]))
+    told = [side["candidate_id"] for side in blobs.sides(photo_id)]
+    assert told[0] == "s:1"
+    assert sorted(map(str, told)) == ["s:1", "s:2", "s:3"]
+
+
+@pytest.mark.parametrize("renamed_side", [False, True])
+def test_what_a_dead_writer_left_is_finished_beside_a_living_ones(tmp_path: Path, renamed_side: bool) -> None:
+    """A photo whose writer died before the rename is stored meanwhile under another candidate: both records stay."""
+    photo_id = photo_id_of(b"photo")
+    dead = Blobs(tmp_path, "dead")
+    dead.path(photo_id).parent.mkdir()
+    side = dead.path(photo_id).with_name(f"{photo_id}.json")
+    temporary = write_temporary(side, b'{"candidate_id": "s:1"}', 0o444, "dead")
+    write_temporary(dead.path(photo_id), b"photo", 0o444, "dead")
+    if renamed_side:
+        temporary.replace(side)
+    living = Blobs(tmp_path, "living")
+    living.put_many([Blob(b"photo", {"candidate_id": "s:2"})])
+    assert living.temporary_files({"dead"}) == []
+    living.finish_temporary()
+    assert living.temporary_files() == []
+    assert sorted(str(told["candidate_id"]) for told in living.sides(photo_id)) == ["s:1", "s:2"]
+
+
+def test_a_torn_temporary_file_is_removed_and_a_whole_one_finished(tmp_path: Path) -> None:
+    """Whole bytes and their record take their places; a piece of a photo does not."""
+    blobs = Blobs(tmp_path, "dead")
+    for data, written in ((b"whole", b"whole"), (b"torn photo", b"torn")):
+        path = blobs.path(photo_id_of(data))
+        path.parent.mkdir(exist_ok=True)
+        write_temporary(path.with_name(f"{path.name}.json"), b'{"candidate_id": "s:1"}', 0o444, "dead")
+        write_temporary(path, written, 0o444, "dead")
+    assert blobs.finish_temporary({"dead"}) == (0, 0)
+    assert blobs.finish_temporary() == (1, 2)
+    assert list(blobs.ids()) == [photo_id_of(b"whole")]
+    assert blobs.read(photo_id_of(b"whole")) == b"whole"
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 @pytest.mark.case("B10")

@@ -29,7 +29,7 @@ __all__ = ["MOST_AT_ONCE", "Crew", "Tally"]
 MOST_AT_ONCE = 24
 """Photos held in memory while they are fetched and decoded; times the size cap this bounds the run's memory."""
 
-_GRACE = 5.0
+_GRACE = 3.0
 # Attempts that are claimed and read from the journal at once: few, so that two runs share a host's photos.
 _OPENED_AT_ONCE = 16
 _LAST_TRUNCATED = 3

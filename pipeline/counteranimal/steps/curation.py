@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from counteranimal.annotate.duplicates import settle
-from counteranimal.conservation import Conservation, account
+from counteranimal.conservation import COLUMNS, Conservation, account
 from counteranimal.crawl import run as crawl_run
 from counteranimal.crawl.plan import in_words
 from counteranimal.crawl.snapshot import candidates_table, fetches_table
@@ -51,8 +51,8 @@ def snapshot(run: Run) -> Conservation:
 def conservation(workspace: Workspace) -> Conservation:
     """Return the conservation count over the workspace's tables as they stand."""
     withdrawn = {row["photo_id"] for row in workspace.journal.rows("withdrawals") if row["photo_id"]}
-    read = workspace.table_or_empty
-    return account(read("candidates"), read("fetches"), read("photos"), read("clusters"), withdrawn)
+    candidates, fetches, photos, clusters = (workspace.table_or_empty(name, COLUMNS[name]) for name in COLUMNS)
+    return account(candidates, fetches, photos, clusters, withdrawn)
 
 
 @step

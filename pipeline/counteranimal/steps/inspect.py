@@ -41,23 +41,35 @@ _SHORTEST_PREFIX = 6
 def status(workspace: Workspace) -> dict[str, Any]:
     """Return what the workspace holds: conservation count with reasons, votes, rounds, splits, disk use in MB."""
     counted = conservation(workspace)
-    verdicts = workspace.table_or_empty("verdicts")
-    deferred = [row["retry_at"] for row in workspace.table_or_empty("fetches").to_pylist() if row["retry_at"]]
-    used = sum(path.stat().st_size for path in workspace.home.rglob("*") if path.is_file() and not path.is_symlink())
+    verdicts = workspace.table_or_empty("verdicts", ["status", "reason"]).to_pylist()
+    deferred = pc.max(workspace.table_or_empty("fetches", ["retry_at"]).column("retry_at")).as_py()
+    photos_bytes = workspace.journal.stored_bytes()
     return {
         "home": str(workspace.home),
         "discovered": counted.discovered,
         "states": counted.states,
         "reasons": counted.reasons,
         "sentence": counted.sentence(),
-        "deferred_until": max(deferred).isoformat() if deferred else None,
-        "votes": len(workspace.table_or_empty("votes")),
-        "verdicts": dict(Counter(f"{row['status']} {row['reason'] or ''}".strip() for row in verdicts.to_pylist())),
-        "splits": dict(Counter(row["group"] for row in workspace.table_or_empty("splits").to_pylist())),
+        "deferred_until": deferred.isoformat() if deferred else None,
+        "votes": len(workspace.table_or_empty("votes", ["annotation_id"])),
+        "verdicts": dict(Counter(f"{row['status']} {row['reason'] or ''}".strip() for row in verdicts)),
+        "splits": _counted(workspace.table_or_empty("splits", ["group"]).column("group")),
         "releases": sorted(path.name for path in (workspace.home / "releases").glob("*.*.*")),
-        "disk_mb": used // 1_000_000,
+        "disk_mb": (photos_bytes + _other_bytes(workspace)) // 1_000_000,
+        "photos_mb": photos_bytes // 1_000_000,
         "free_mb": shutil.disk_usage(workspace.home).free // 1_000_000,
     }
+
+
+def _counted(column: pa.ChunkedArray) -> dict[str, int]:
+    return {item["values"]: item["counts"] for item in pc.value_counts(column).to_pylist()}
+
+
+def _other_bytes(workspace: Workspace) -> int:
+    """Return what lies in the workspace beside the photos, whose sizes the journal knows without a look at each file."""
+    folders = [path for path in workspace.home.iterdir() if path != workspace.blobs.root]
+    files = (file for path in folders for file in (path.rglob("*") if path.is_dir() else (path,)))
+    return sum(file.stat().st_size for file in files if file.is_file() and not file.is_symlink())
 
 
 def why(workspace: Workspace, wanted: str) -> dict[str, list[dict[str, Any]]]:

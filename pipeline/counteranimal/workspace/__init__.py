@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from counteranimal import tables
@@ -104,9 +105,11 @@ class Workspace:
             raise UsageError(f"table {name} is missing at {path}; run `counteranimal {verb}` first")
         return tables.read(path, name)
 
-    def table_or_empty(self, name: str) -> pa.Table:
-        """Read a view, or the empty table where its stage has not run yet."""
-        return self.table(name) if self.table_path(name).exists() else tables.empty(name)
+    def table_or_empty(self, name: str, columns: Sequence[str] = ()) -> pa.Table:
+        """Read a view, or the empty table where its stage has not run yet; `columns` reads no others, unchecked."""
+        if not self.table_path(name).exists():
+            return tables.empty(name).select(list(columns)) if columns else tables.empty(name)
+        return pq.read_table(self.table_path(name), columns=list(columns)) if columns else self.table(name)
 
     def table_path(self, name: str) -> Path:
         """Return where a view is kept."""

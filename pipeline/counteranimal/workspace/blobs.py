@@ -122,19 +122,10 @@ class Blobs:
         path = self.path(photo_id)
         side_path = path.with_name(f"{photo_id}.json")
         side = json.dumps(dict(blob.side), sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")
-        if path not in batch and not self.has(photo_id):
-            return {side_path: side, path: blob.data}
-        first = batch[side_path] if side_path in batch else _read_side(side_path)
-        if first is None:
-            return {side_path: side}
-        candidate = str(blob.side.get("candidate_id") or "")
-        known = _parsed(first)
-        if known is not None and str(known.get("candidate_id") or "") == candidate:
-            return {}
-        extra = path.with_name(
-            f"{photo_id}.{hashlib.sha256(candidate.encode('utf-8', 'replace')).hexdigest()[:16]}.json"
-        )
-        return {} if extra in batch or extra.exists() else {extra: side}
+        is_there = path in batch or self.has(photo_id)
+        place = _place_of_side(side_path, batch.get(side_path), side, fresh=not is_there)
+        wanted = {} if place is None or place in batch else {place: side}
+        return wanted if is_there else {**wanted, path: blob.data}
 
     def read(self, photo_id: str) -> bytes:
         """Return the bytes of a blob after holding them against its id.
@@ -219,9 +210,9 @@ class Blobs:
             is_there = _is_plain(blob)
             if whole is not None or is_there:
                 for path in sides:
-                    target = target_and_writer(path)[0]
-                    if not target.exists() and _parsed(path.read_bytes()) is not None:
-                        path.replace(target)
+                    place = _place_of_side(blob.with_name(f"{blob.name}.json"), None, path.read_bytes(), fresh=False)
+                    if place is not None and _parsed(path.read_bytes()) is not None:
+                        path.replace(place)
             if whole is not None and not is_there and blob.with_name(f"{blob.name}.json").exists():
                 whole.replace(blob)
                 finished += 1
@@ -231,6 +222,27 @@ class Blobs:
                     removed += 1
             sync_folder(blob.parent)
         return finished, removed
+
+
+def _place_of_side(path: Path, pending: bytes | None, side: bytes, *, fresh: bool) -> Path | None:
+    """Return where a side record goes: to `path`, or beside it where another candidate's is; None where it is there already.
+
+    `pending` is what is about to be written to `path`; with `fresh` an older record of the same candidate is replaced.
+    """
+    first = pending if pending is not None else _read_side(path)
+    known, candidate = _candidate(first), _candidate(side)
+    if known is None:
+        return path
+    if known == candidate:
+        return path if fresh else None
+    key = hashlib.sha256(str(candidate).encode("utf-8", "replace")).hexdigest()[:16]
+    extra = path.with_name(f"{path.stem}.{key}.json")
+    return None if extra.exists() else extra
+
+
+def _candidate(side: bytes | None) -> str | None:
+    parsed = _parsed(side) if side is not None else None
+    return None if parsed is None else str(parsed.get("candidate_id") or "")
 
 
 def _is_plain(path: Path) -> bool:

@@ -167,6 +167,12 @@ class Journal:
         requests, received = self._one(query)
         return int(requests), int(received)
 
+    def stored_bytes(self) -> int:
+        """Return the bytes of all photos that were ever stored, each counted once."""
+        stored = TABLES["stored"]
+        each = sa.select(sa.func.max(stored.c.bytes).label("bytes")).group_by(stored.c.photo_id).subquery()
+        return int(self._one(sa.select(sa.func.sum(each.c.bytes)))[0] or 0)
+
     def mean_bytes(self, source: str) -> float:
         """Return the mean size of the photos stored from a source, 0 where there are none."""
         stored = TABLES["stored"]
