@@ -32,7 +32,7 @@ from counteranimal.settings import Settings
 from counteranimal.workspace import Blob, Blobs, Workspace, durable
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
-PIECE = 512
+PIECE = 128
 
 
 class NearDecoder:

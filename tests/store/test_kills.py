@@ -63,7 +63,7 @@ def test_killed_a_hundred_times(numbered: NumberedSite, nursery: Make, tmp_path:
     wanted = _prepare(numbered, tmp_path, 1000)
     ledger = Ledger(tmp_path / "home" / "blobs")
     crawls = nursery()
-    _kill_at_points(numbered, crawls, ledger, 50, 150)
+    _kill_at_points(numbered, crawls, ledger, 50, 300)
     _kill_at_random_times(numbered, crawls, ledger, 100, 0.12)
     assert 100 < len(numbered.photos_asked()) < 1000 + 100 * MOST_AT_ONCE
     _finish(numbered, crawls, ledger, tmp_path, wanted)
@@ -74,7 +74,7 @@ def test_crash_points_catch_a_careless_writer(numbered: NumberedSite, nursery: M
     """A writer without temporary files and renames leaves short files, and the same harness finds them."""
     _prepare(numbered, tmp_path, 1000)
     ledger = Ledger(tmp_path / "home" / "blobs")
-    _kill_at_points(numbered, nursery(careless=True), ledger, 15, 200)
+    _kill_at_points(numbered, nursery(careless=True), ledger, 15, 300)
     assert len(ledger.corrupt) >= 2
 
 
@@ -90,7 +90,7 @@ def test_ten_thousand_photos(numbered: NumberedSite, nursery: Make, tmp_path: Pa
     crawls = nursery(near=False)
     _kill_at_random_times(numbered, crawls, ledger, 50, 3.0)
     at_random, asked = ledger.kills, len(numbered.photos_asked())
-    _kill_at_points(numbered, crawls, ledger, 50, 1500)
+    _kill_at_points(numbered, crawls, ledger, 50, 5000)
     _finish(numbered, crawls, ledger, tmp_path, wanted)
     print(f"{at_random} kills at random times ({asked} photos asked for), {ledger.kills - at_random} at crash points;")
     print(f"asked for in all: {len(numbered.photos_asked())}; faults: {faults(workspace_of(tmp_path), wanted)};")
@@ -99,6 +99,6 @@ def test_ten_thousand_photos(numbered: NumberedSite, nursery: Make, tmp_path: Pa
     workspace_of(tmp_path, "careless").journal.append("candidates", numbered.candidates(range(1, 10_001)))
     caught = Ledger(careless / "blobs")
     wrong = nursery("careless", careless=True, near=False)
-    _kill_at_points(numbered, wrong, caught, 50, 1500)
+    _kill_at_points(numbered, wrong, caught, 50, 5000)
     print(f"careless writer: {len(caught.corrupt)} short files found by 50 kills at crash points")
     assert len(caught.corrupt) >= 3

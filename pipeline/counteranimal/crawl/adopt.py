@@ -26,7 +26,7 @@ from counteranimal.workspace.events import TABLES
 
 __all__ = ["Reconciled", "adopt", "lost_photos", "record_losses", "unexplained"]
 
-_STORED, _CANDIDATES, _FETCHES = TABLES["stored"], TABLES["candidates"], TABLES["fetches"]
+_STORED, _CANDIDATES = TABLES["stored"], TABLES["candidates"]
 _AT_ONCE = 500
 
 
@@ -202,8 +202,8 @@ def _rows_of(
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the journal's rows that the side records tell of and the journal lacks."""
     names = [str(side["candidate_id"]) for _, _, side in sides]
-    candidates = _last(workspace, _CANDIDATES, names)
-    fetches = _last(workspace, _FETCHES, names)
+    candidates = workspace.journal.last_of("candidates", "candidate_id", names)
+    fetches = workspace.journal.last_of("fetches", "candidate_id", names)
     withdrawn = {row["photo_id"] for row in workspace.journal.rows("withdrawals")}
     rows: dict[str, list[dict[str, Any]]] = {"candidates": [], "stored": [], "fetches": []}
     store = workspace.blobs.identity()
@@ -223,11 +223,6 @@ def _rows_of(
             fetches[name] = {"candidate_id": name, "attempt": number, "photo_id": photo_id, **told}
             rows["fetches"].append(fetches[name])
     return rows
-
-
-def _last(workspace: Workspace, table: sa.Table, names: list[str]) -> dict[str, dict[str, Any]]:
-    query = sa.select(table).where(table.c.candidate_id.in_(names)).order_by(table.c.position)
-    return {row["candidate_id"]: row for row in workspace.journal.records(query)}
 
 
 def _candidate_of(side: Side, at: datetime) -> dict[str, Any]:
@@ -298,7 +293,7 @@ def record_losses(workspace: Workspace, lost: Collection[str], *, now: datetime)
         # A photo that another home's store still holds need not be fetched again.
         names = {row["candidate_id"] for row in gone} - {name for name, ours in there if not ours}
         names = {name for name in names if not _has_another(workspace, name, photo_id)}
-        tried = _last(workspace, _FETCHES, sorted(names))
+        tried = workspace.journal.last_of("fetches", "candidate_id", sorted(names))
         failed = [
             {
                 "candidate_id": name,

@@ -118,6 +118,12 @@ class Journal:
         """Return the last row of every `key`, for example the candidate as it was last seen, in the order of the first rows."""
         return {row[key]: row for row in self.records(self.last_rows(table, key))}
 
+    def last_of(self, table: str, key: str, values: Sequence[object]) -> dict[Any, dict[str, Any]]:
+        """Return the last row of each of some values of `key`; a few thousand values at a time."""
+        chosen = TABLES[table]
+        query = sa.select(chosen).where(chosen.c[key].in_(values)).order_by(chosen.c.position)
+        return {row[key]: row for row in self.records(query)}
+
     def last_rows(self, table: str, key: str, columns: Sequence[str] = ()) -> sa.Select[Any]:
         """Return the query of the last row of every `key`, in the order of the first rows; `columns` narrows it."""
         chosen, spans = TABLES[table], self.spans(table, key)
