@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from counteranimal.crawl.budget import BudgetSpent, Ledger, Spent, wait_for
+from counteranimal.crawl.budget import BudgetSpent, Grant, Ledger, Spent, wait_for
 from counteranimal.crawl.politeness import Clock, backoff, retry_after, user_agent
 from counteranimal.errors import UsageError
 from counteranimal.recipe import SourceSpec
-from counteranimal.workspace import Workspace
+from counteranimal.workspace import Journal, Workspace
 
+MB = 1_000_000
 SPEC = SourceSpec(
     name="s",
     kind="inaturalist",
     hosts=("h",),
     requests_per_minute=3,
     requests_per_day=5,
-    bytes_per_hour=100,
-    bytes_per_day=150,
+    bytes_per_hour=100 * MB,
+    bytes_per_day=150 * MB,
 )
 
 
@@ -71,7 +76,7 @@ def test_budget_waits_a_moment_for_minutes_and_stops_for_days():
     """A full minute is waited for; a full hour or day ends the run."""
     assert wait_for(SPEC, Spent(2, 2, 0, 0)) == 0.0
     assert 0 < wait_for(SPEC, Spent(3, 3, 0, 0)) <= 5.0
-    for spent in (Spent(0, 5, 0, 0), Spent(0, 0, 100, 0), Spent(0, 0, 0, 150)):
+    for spent in (Spent(0, 5, 0, 0), Spent(0, 0, 100 * MB, 0), Spent(0, 0, 0, 150 * MB)):
         with pytest.raises(BudgetSpent, match="run again later"):
             wait_for(SPEC, spent)
 
@@ -82,28 +87,108 @@ def test_budget_holds_across_restarts(workspace: Workspace, now: datetime):
     clock = Steps(now)
     taken: list[datetime] = []
     for _ in range(400):
-        ledger = Ledger(workspace.journal, SPEC, clock)
-        try:
-            if ledger.take("h", "api") == 0.0:
+        with suppress(BudgetSpent):
+            if isinstance(Ledger(workspace.journal, SPEC, clock).take("h", "api", MB), Grant):
                 taken.append(clock.moment)
-        except BudgetSpent:
-            pass
         clock.moment += timedelta(seconds=5)
     assert len(taken) == 5
     assert all(later - earlier >= timedelta(minutes=1) for earlier, later in zip(taken, taken[3:], strict=False))
-    assert workspace.journal.budget_used("s", now - timedelta(days=1)) == (5, 0)
 
 
-def test_bytes_count_once_and_are_no_requests(workspace: Workspace, now: datetime):
-    """Bytes written after a request add to the sums without counting as a request."""
+def test_bytes_that_did_not_come_are_given_back(workspace: Workspace, now: datetime):
+    """A request reserves what it may bring, also for other runs; once it is known what came, only that counts."""
     ledger = Ledger(workspace.journal, SPEC, Steps(now))
-    ledger.take("h", "photo")
-    ledger.received(60)
-    ledger.received(40)
+    grant = ledger.take("h", "photo", 60 * MB)
+    assert grant == Grant(now, 60 * MB)
+    assert Ledger(workspace.journal, SPEC, Steps(now)).take("h", "photo", 60 * MB) == Grant(now, 40 * MB)
+    ledger.give_back(grant, 1000)
+    ledger.write_bytes()
+    ledger.write_bytes()
+    assert workspace.journal.budget_used("s", now - timedelta(hours=1)) == (2, 40 * MB + 1000)
+
+
+def test_what_a_killed_run_reserved_counts_as_spent(workspace: Workspace, now: datetime):
+    """Nobody knows what came of it, so it is not asked for again before its hour has passed."""
+    Ledger(workspace.journal, SPEC, Steps(now)).take("h", "photo", 100 * MB)
     with pytest.raises(BudgetSpent, match="bytes an hour"):
-        ledger.take("h", "photo")
+        Ledger(workspace.journal, SPEC, Steps(now + timedelta(minutes=59))).take("h", "photo", MB)
+    later = Steps(now + timedelta(minutes=66))
+    assert isinstance(Ledger(workspace.journal, SPEC, later).take("h", "photo", MB), Grant)
+
+
+def test_generous_budgets_are_counted_in_blocks(workspace: Workspace, now: datetime):
+    """Six thousand a minute are counted ten at a time, each ten for a second; the unused ones count as spent."""
+    clock = Steps(now)
+    spec = SPEC.model_copy(update={"requests_per_minute": 6000, "requests_per_day": 100_000, "bytes_per_hour": 10_000 * MB,
+                                   "bytes_per_day": 10_000 * MB})  # fmt: skip
+    ledger = Ledger(workspace.journal, spec, clock)
+    assert ledger.at_once("photo", MB) is None
+    ledger.take("h", "photo", MB)
+    assert [ledger.at_once("photo", MB) for _ in range(9)] == [Grant(now, MB)] * 9
+    assert ledger.at_once("photo", MB) is None
+    ledger.take("h", "photo", MB)
+    clock.moment += timedelta(seconds=2)
+    assert ledger.at_once("photo", MB) is None
     ledger.write_bytes()
-    ledger.write_bytes()
-    assert workspace.journal.budget_used("s", now - timedelta(hours=1)) == (1, 100)
-    later = Steps(now + timedelta(hours=2))
-    assert Ledger(workspace.journal, SPEC, later).take("h", "photo") == 0.0
+    assert workspace.journal.budget_used("s", now - timedelta(hours=1)) == (20, 11 * MB)
+
+
+@pytest.mark.case("A21")
+def test_runs_at_the_same_moment_share_one_budget(tmp_path: Path, now: datetime):
+    """Four processes that ask at once get as many requests together as one would."""
+    url = f"sqlite:///{tmp_path / 'journal.sqlite'}"
+    Journal(url).close()
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        assert sum(pool.map(_greedy, [url] * 4, [now] * 4)) == 40
+
+
+def _greedy(url: str, now: datetime) -> int:
+    spec = SPEC.model_copy(update={"requests_per_minute": 40, "requests_per_day": 1000, "bytes_per_hour": 10_000 * MB,
+                                   "bytes_per_day": 10_000 * MB})  # fmt: skip
+    ledger = Ledger(Journal(url), spec, Steps(now))
+    return sum(isinstance(ledger.take("h", "api", MB), Grant) for _ in range(30))
+
+
+@pytest.mark.case("A21")
+def test_no_window_of_a_month_exceeds_a_budget(tmp_path: Path, now: datetime):
+    """A month of greedy runs, killed and restarted at random: no minute, hour or day holds more than it may, as a server counts."""
+    rng, clock = random.Random(7), Steps(now)
+    limits = {"requests_per_minute": 3, "requests_per_day": 60, "bytes_per_hour": 20 * MB, "bytes_per_day": 150 * MB}
+    spec = SPEC.model_copy(update=limits)
+    journal = Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
+    ledger = Ledger(journal, spec, clock)
+    asked: list[tuple[float, int]] = []
+    came: list[tuple[float, int]] = []
+    while clock.moment < now + timedelta(days=30):
+        if rng.random() < 0.05:
+            ledger = Ledger(journal, spec, clock)  # killed: what it had reserved and not given back stays spent
+        try:
+            grant = ledger.take("h", "photo", 5 * MB)
+        except BudgetSpent:
+            clock.moment += timedelta(minutes=rng.uniform(1, 60))
+            continue
+        if isinstance(grant, Grant):
+            asked.append(((clock.moment - now).total_seconds(), 1))
+            clock.moment += timedelta(seconds=rng.uniform(0, 60))  # the answer may take its time
+            received = rng.randrange(grant.most_bytes + 1)
+            came.append(((clock.moment - now).total_seconds(), received))
+            ledger.give_back(grant, received)
+        else:
+            clock.moment += timedelta(seconds=grant)
+    assert len(asked) > 600
+    assert _most_within(60, asked) <= 3
+    assert _most_within(86_400, asked) <= 60
+    assert _most_within(3_600, came) <= 20 * MB
+    assert _most_within(86_400, came) <= 150 * MB
+
+
+def _most_within(seconds: float, events: list[tuple[float, int]]) -> int:
+    """Return the largest sum of values that any window of that length holds."""
+    most = total = first = 0
+    for at, value in events:
+        total += value
+        while events[first][0] <= at - seconds:
+            total -= events[first][1]
+            first += 1
+        most = max(most, total)
+    return most

@@ -1,23 +1,41 @@
 """Rate budgets that hold across restarts and processes, because every request is counted in the journal before it is sent.
 
-Decides whether a source may be asked now, in a moment, or not in this run. The windows slide: 60 requests a minute means in
-any minute. Leaves the spacing of requests to one host to `politeness`.
+Decides whether a source may be asked now, in a moment, or not in this run. Looking at what was spent and recording the next
+request are one transaction that excludes every other process, so that two runs share a budget and neither oversteps it. The
+windows slide, and are longer than the budget's by the time that a request may take: 60 requests a minute means in any
+minute. Bytes are reserved before they are known and given back when they are; what a killed run had reserved counts as
+spent. Leaves the spacing of requests to one host to `politeness`.
+
+Where a budget is generous (a mirror on this machine), requests are counted in blocks, each good for a second: a transaction a
+request would cost more than the request. What is left of a block counts as spent.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import sqlalchemy as sa
 
 from counteranimal.crawl.politeness import Clock
 from counteranimal.errors import EnvironmentFailure
 from counteranimal.recipe import SourceSpec
 from counteranimal.workspace import Journal
+from counteranimal.workspace.events import TABLES
 
-__all__ = ["BudgetSpent", "Ledger", "Spent", "wait_for"]
+__all__ = ["LEAST", "BudgetSpent", "Grant", "Ledger", "Spent", "wait_for"]
 
-_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+_BLOCK_LASTS = timedelta(seconds=1)
+_LONGEST_REQUEST = timedelta(minutes=5)
+_MINUTE = timedelta(minutes=1) + _BLOCK_LASTS
+_HOUR = timedelta(hours=1) + _LONGEST_REQUEST
+_DAY = timedelta(days=1) + _LONGEST_REQUEST
+_LARGEST_BLOCK = 64
+
+LEAST = 1 << 18
+"""Bytes that a request must be able to bring; a budget of which less is left is spent."""
 
 
 class BudgetSpent(EnvironmentFailure):
@@ -34,6 +52,14 @@ class Spent:
     day_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Leave to send one request and receive at most `most_bytes`; `at` is when it was counted."""
+
+    at: datetime
+    most_bytes: int
+
+
 def wait_for(spec: SourceSpec, spent: Spent) -> float:
     """Return the seconds to wait before looking again: 0 when the source may be asked now.
 
@@ -44,8 +70,8 @@ def wait_for(spec: SourceSpec, spent: Spent) -> float:
     """
     for used, most, what in (
         (spent.day, spec.requests_per_day, "requests a day"),
-        (spent.hour_bytes, spec.bytes_per_hour, "bytes an hour"),
-        (spent.day_bytes, spec.bytes_per_day, "bytes a day"),
+        (spent.hour_bytes + LEAST, spec.bytes_per_hour, "bytes an hour"),
+        (spent.day_bytes + LEAST, spec.bytes_per_day, "bytes a day"),
     ):
         if used >= most:
             raise BudgetSpent(
@@ -57,10 +83,10 @@ def wait_for(spec: SourceSpec, spent: Spent) -> float:
 
 
 class Ledger:
-    """The budget of one source, kept in the journal's `requests`.
+    """The budget of one source, kept in the journal's `requests`; may be used from any thread.
 
-    A request is one row, written before it is sent, so that a killed run has counted what it asked for. Its bytes come later,
-    as a row of kind `bytes` a batch.
+    A row counts requests and the bytes reserved for them, before they are sent; a later row of kind `bytes` and of the same
+    moment takes back what did not come.
     """
 
     def __init__(self, journal: Journal, spec: SourceSpec, clock: Clock) -> None:
@@ -68,10 +94,25 @@ class Ledger:
         self._spec = spec
         self._clock = clock
         self._lock = threading.Lock()
-        self._unwritten = 0
+        self._block: tuple[Grant, int, str] | None = None
+        self._back: Counter[datetime] = Counter()
 
-    def take(self, host: str, kind: str) -> float:
-        """Record a request and return 0, or return the seconds after which to ask again; may be called from any thread.
+    def at_once(self, kind: str, most_bytes: int) -> Grant | None:
+        """Return a grant of the running block, None where the journal has to be asked; never waits for anybody."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            return self._from_block(self._clock.now(), kind, most_bytes)
+        finally:
+            self._lock.release()
+
+    def take(self, host: str, kind: str, most_bytes: int) -> Grant | float:
+        """Count a request and return its grant, or return the seconds after which to ask again.
+
+        Parameters
+        ----------
+        most_bytes : int
+            The largest answer that would be read. The grant may be for less when the budget's end is near.
 
         Raises
         ------
@@ -80,33 +121,74 @@ class Ledger:
         """
         with self._lock:
             now = self._clock.now()
-            wait = wait_for(self._spec, self._spent(now))
-            if not wait:
-                self._journal.append(
-                    "requests", [{"source": self._spec.name, "host": host, "at": now, "bytes": 0, "kind": kind}]
-                )
-            return wait
+            if (grant := self._from_block(now, kind, most_bytes)) is not None:
+                return grant
+            with self._journal.exclusively("requests") as connection:
+                self._write_back(connection)
+                spent = self._spent(connection, now)
+                if wait := wait_for(self._spec, spent):
+                    return wait
+                number, grant = self._affordable(spent, now, most_bytes)
+                row = {"source": self._spec.name, "host": host, "at": now, "kind": kind, "number": number}
+                connection.execute(TABLES["requests"].insert(), [{**row, "bytes": number * grant.most_bytes}])
+            self._block = (grant, number - 1, kind)
+            return grant
 
-    def received(self, number: int) -> None:
-        """Count bytes that arrived; `write_bytes` records them."""
+    def give_back(self, grant: Grant, received: int) -> None:
+        """Say how much of a grant's bytes came; `write_bytes` or the next request records it."""
         with self._lock:
-            self._unwritten += number
+            self._back[grant.at] += grant.most_bytes - received
 
     def write_bytes(self) -> None:
-        """Record the bytes counted since the last call."""
+        """Record what was given back since the last request, and what is left of a block."""
         with self._lock:
-            if self._unwritten:
-                row = {"source": self._spec.name, "host": "", "at": self._clock.now(), "kind": "bytes"}
-                self._journal.append("requests", [{**row, "bytes": self._unwritten}])
-                self._unwritten = 0
+            self._drop_block()
+            if +self._back:
+                with self._journal.exclusively("requests") as connection:
+                    self._write_back(connection)
 
-    def _spent(self, now: datetime) -> Spent:
-        """Return what was spent; the finer windows are only read when the day's sum could exceed them."""
-        day, day_bytes = self._journal.budget_used(self._spec.name, now - _DAY)
-        day_bytes += self._unwritten
-        minute, hour_bytes = day, day_bytes
-        if day >= self._spec.requests_per_minute:
-            minute, _ = self._journal.budget_used(self._spec.name, now - _MINUTE)
-        if day_bytes >= self._spec.bytes_per_hour:
-            hour_bytes = self._journal.budget_used(self._spec.name, now - _HOUR)[1] + self._unwritten
-        return Spent(minute, day, hour_bytes, day_bytes)
+    def _from_block(self, now: datetime, kind: str, most_bytes: int) -> Grant | None:
+        if self._block is not None:
+            grant, left, of_kind = self._block
+            if left and of_kind == kind and grant.most_bytes >= most_bytes and now - grant.at < _BLOCK_LASTS:
+                self._block = (grant, left - 1, kind)
+                return grant
+            self._drop_block()
+        return None
+
+    def _drop_block(self) -> None:
+        if self._block is not None:
+            grant, left, _ = self._block
+            self._back[grant.at] += left * grant.most_bytes
+            self._block = None
+
+    def _affordable(self, spent: Spent, now: datetime, most_bytes: int) -> tuple[int, Grant]:
+        """Return how many requests are counted at once, and the grant of each."""
+        spec = self._spec
+        requests = min(spec.requests_per_minute - spent.minute, spec.requests_per_day - spent.day)
+        received = min(spec.bytes_per_hour - spent.hour_bytes, spec.bytes_per_day - spent.day_bytes)
+        block = min(_LARGEST_BLOCK, spec.requests_per_minute // 600, requests, received // max(1, 2 * most_bytes))
+        return max(1, block), Grant(now, min(most_bytes, received))
+
+    def _write_back(self, connection: sa.Connection) -> None:
+        rows = [
+            {"source": self._spec.name, "host": "", "at": at, "kind": "bytes", "number": 0, "bytes": -number}
+            for at, number in self._back.items()
+            if number
+        ]
+        if rows:
+            connection.execute(TABLES["requests"].insert(), rows)
+        self._back.clear()
+
+    def _spent(self, connection: sa.Connection, now: datetime) -> Spent:
+        """Return what was spent by everybody; one look at the rows of a day."""
+        table = TABLES["requests"]
+        number, at = sa.func.coalesce(table.c.number, sa.case((table.c.kind == "bytes", 0), else_=1)), table.c.at
+
+        def total(value: sa.ColumnElement[int], window: timedelta) -> sa.ColumnElement[int]:
+            return sa.func.coalesce(sa.func.sum(sa.case((at > now - window, value), else_=0)), 0)
+
+        query = sa.select(
+            total(number, _MINUTE), total(number, _DAY), total(table.c.bytes, _HOUR), total(table.c.bytes, _DAY)
+        ).where(table.c.source == self._spec.name, at > now - _DAY)
+        return Spent(*map(int, connection.execute(query).one()))

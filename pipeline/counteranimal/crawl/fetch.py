@@ -19,7 +19,7 @@ import aiohttp
 from yarl import URL
 
 from counteranimal.crawl.address import Asked, Reach, asking, guarded_socket
-from counteranimal.crawl.budget import Ledger
+from counteranimal.crawl.budget import BudgetSpent, Grant, Ledger
 from counteranimal.crawl.outcome import Faulty, Postponed, Unreachable, Visit
 from counteranimal.crawl.politeness import LONGEST_WAIT, Clock, Lane, backoff, opted_out, retry_after
 from counteranimal.crawl.robots import LARGEST, LIFETIME, Robots
@@ -57,6 +57,26 @@ class _Again(Exception):  # noqa: N818 - one try out of several, not an error of
         self.reason = reason
         self.busy = busy
         self.pause = pause
+
+
+@dataclass(slots=True)
+class _Intake:
+    """What one request may bring, by its budget, and what it brought."""
+
+    grant: Grant
+    received: int = 0
+
+    def add(self, body: bytearray, piece: bytes, most: int) -> None:
+        """Take a piece in; raises Rejected for a body over `most`, BudgetSpent for one that the budget's end cuts off."""
+        body += piece
+        self.received += len(piece)
+        if len(body) > most:
+            raise Rejected(Reason.TOO_LARGE, f"the body has more than {most} bytes")
+        # One more piece may be under way already.
+        if self.received > self.grant.most_bytes - _STEP:
+            raise BudgetSpent(
+                "the byte budget of a source ended within a photo; what was done is kept, run again later"
+            )
 
 
 class PhotoClient:
@@ -162,7 +182,9 @@ class PhotoClient:
     async def _tries(self, url: URL, visit: Visit) -> bytes | URL:
         for attempt in range(1, self.limits.tries + 1):
             try:
-                return await self._once(url, visit.source, "photo", lambda answer: self._photo(answer, visit))
+                return await self._once(
+                    url, visit.source, "photo", lambda answer, intake: self._photo(answer, visit, intake)
+                )
             except _Again as again:
                 await self._before_next(url, again, attempt)
         raise AssertionError
@@ -187,11 +209,12 @@ class PhotoClient:
             await asyncio.sleep(wait)
 
     async def _once(
-        self, url: URL, source: str, kind: str, read: Callable[[aiohttp.ClientResponse], Awaitable[Result]]
+        self, url: URL, source: str, kind: str, read: Callable[[aiohttp.ClientResponse, _Intake], Awaitable[Result]]
     ) -> Result:
         """Send one request in its lane's turn and return what `read` makes of the answer."""
         lane = self.lane_of(url)
-        async with lane.turn(lambda: self._permit(url, source, kind)):
+        async with lane.turn(lambda: self._permit(url, source, kind)) as grant:
+            intake = _Intake(grant)
             with asking(url, self._reach[source]) as asked:
                 try:
                     async with (
@@ -199,16 +222,22 @@ class PhotoClient:
                         self._session.get(url, allow_redirects=False) as answer,
                     ):
                         lane.note(fault=False)
-                        return await read(answer)
+                        return await read(answer, intake)
                 except (aiohttp.ClientError, OSError, ValueError) as error:
                     raise _translated(error, asked, lane) from error
+                finally:
+                    self._ledgers[source].give_back(grant, intake.received)
 
-    async def _permit(self, url: URL, source: str, kind: str) -> None:
+    async def _permit(self, url: URL, source: str, kind: str) -> Grant:
         ledger = self._ledgers[source]
-        while wait := await asyncio.to_thread(ledger.take, url.raw_host or "", kind):  # noqa: ASYNC110 - a budget is no event
-            await asyncio.sleep(wait)
+        most = (LARGEST if kind == "robots" else self.limits.most_bytes) + 2 * _STEP
+        grant: Grant | float | None = ledger.at_once(kind, most)
+        while not isinstance(grant, Grant):
+            await asyncio.sleep(grant or 0.0)
+            grant = await asyncio.to_thread(ledger.take, url.raw_host or "", kind, most)
+        return grant
 
-    async def _photo(self, answer: aiohttp.ClientResponse, visit: Visit) -> bytes | URL:
+    async def _photo(self, answer: aiohttp.ClientResponse, visit: Visit, intake: _Intake) -> bytes | URL:
         status = visit.http_status = answer.status
         if opted_out(answer.headers.getall("X-Robots-Tag", [])):
             raise Rejected(Reason.OPTOUT, "the server forbids keeping the photo (X-Robots-Tag)")
@@ -224,24 +253,19 @@ class PhotoClient:
         declared = answer.content_length
         if declared is not None and declared > self.limits.most_bytes:
             raise Rejected(Reason.TOO_LARGE, f"the server announces {declared} bytes")
-        return await self._body(answer, visit.source, self.limits.most_bytes)
+        return await self._body(answer, intake)
 
-    async def _body(self, answer: aiohttp.ClientResponse, source: str, most: int) -> bytes:
-        """Read a body piece by piece: at most `most` bytes after decompression, and never slower than the limit."""
+    async def _body(self, answer: aiohttp.ClientResponse, intake: _Intake) -> bytes:
+        """Read a body piece by piece: no more than the cap after decompression, and never slower than the limit."""
         loop = asyncio.get_running_loop()
         body = bytearray()
         window, seen = loop.time(), 0
-        try:
-            async for piece in answer.content.iter_chunked(_STEP):
-                body += piece
-                if len(body) > most:
-                    raise Rejected(Reason.TOO_LARGE, f"the body has more than {most} bytes")
-                if loop.time() - window >= self.limits.slow_seconds:
-                    if len(body) - seen < self.limits.slow_bytes:
-                        raise Faulty(Reason.TIMEOUT, "the body comes too slowly")
-                    window, seen = loop.time(), len(body)
-        finally:
-            self._ledgers[source].received(len(body))
+        async for piece in answer.content.iter_chunked(_STEP):
+            intake.add(body, piece, self.limits.most_bytes)
+            if loop.time() - window >= self.limits.slow_seconds:
+                if len(body) - seen < self.limits.slow_bytes:
+                    raise Faulty(Reason.TIMEOUT, "the body comes too slowly")
+                window, seen = loop.time(), len(body)
         return bytes(body)
 
     async def _obey_robots(self, url: URL, source: str) -> None:
@@ -265,7 +289,7 @@ class PhotoClient:
         for _ in range(self.limits.redirects + 1):
             for attempt in range(1, self.limits.tries + 1):
                 try:
-                    answer = await self._once(url, source, "robots", lambda got: self._robots_answer(got, source))
+                    answer = await self._once(url, source, "robots", self._robots_answer)
                     break
                 except (_Again, Faulty) as error:
                     if isinstance(error, Faulty) or attempt == self.limits.tries:
@@ -279,16 +303,15 @@ class PhotoClient:
                 return Robots.of(None)
         return Robots.of(None)
 
-    async def _robots_answer(self, answer: aiohttp.ClientResponse, source: str) -> Robots | URL:
+    async def _robots_answer(self, answer: aiohttp.ClientResponse, intake: _Intake) -> Robots | URL:
         if answer.status in _REDIRECTS:
             return _target(answer)
         body = bytearray()
         if answer.status == 200:
             async for piece in answer.content.iter_chunked(_STEP):
-                body += piece
+                intake.add(body, piece, LARGEST + _STEP)
                 if len(body) >= LARGEST:
                     break
-            self._ledgers[source].received(len(body))
         return Robots.of(answer.status, bytes(body))
 
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 
 from counteranimal import __version__
 from counteranimal.crawl.outcome import Postponed, Unreachable
@@ -21,6 +22,8 @@ from counteranimal.errors import Reason, UsageError
 from counteranimal.recipe import SourceSpec
 
 __all__ = ["AGENT", "LONGEST_WAIT", "Clock", "Lane", "backoff", "opted_out", "retry_after", "user_agent"]
+
+Permit = TypeVar("Permit")
 
 AGENT = "counteranimal"
 LONGEST_WAIT = 600.0
@@ -133,8 +136,8 @@ class Lane:
         self._faults = 0
 
     @asynccontextmanager
-    async def turn(self, permit: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-        """Hold one of the lane's places; the body sends its request at once.
+    async def turn(self, permit: Callable[[], Awaitable[Permit]]) -> AsyncIterator[Permit]:
+        """Hold one of the lane's places and yield the permit; the body sends its request at once.
 
         `permit` is awaited inside the departure, so that nothing delays the request after its moment was fixed.
 
@@ -148,11 +151,11 @@ class Lane:
         async with self._slots:
             async with self._departure:
                 await self._until_next()
-                await permit()
+                permitted = await permit()
                 self._refuse_when_shut()
                 if self.interval:
                     self._next = asyncio.get_running_loop().time() + self.interval + _MARGIN
-            yield
+            yield permitted
 
     async def _until_next(self) -> None:
         self._refuse_when_shut()

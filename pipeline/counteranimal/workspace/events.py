@@ -92,11 +92,12 @@ TABLES: dict[str, sa.Table] = {
         "cursors", metadata, _position(),
         sa.Column("source", sa.Text), sa.Column("query", sa.Text), sa.Column("cursor", sa.Text), sa.Column("at", _When),
     ),
-    # Every request made under a budget: budgets hold across restarts and processes because they are counted here.
+    # Requests made under a budget, `number` a row, with the bytes reserved for them; kind `bytes` takes back what did not
+    # come. Budgets hold across restarts and processes because they are counted here.
     "requests": sa.Table(
         "requests", metadata, _position(),
         sa.Column("source", sa.Text), sa.Column("host", sa.Text), sa.Column("at", _When), sa.Column("bytes", sa.BigInteger),
-        sa.Column("kind", sa.Text), sa.Index("requests_when", "source", "at"),
+        sa.Column("kind", sa.Text), sa.Column("number", sa.Integer), sa.Index("requests_when", "source", "at"),
     ),
     "rounds": sa.Table(
         "rounds", metadata, _position(),

@@ -10,7 +10,9 @@ that appends it.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,30 @@ class Journal:
         except DBAPIError as error:
             raise _as_failure(error, self.url) from error
 
+    @contextmanager
+    def exclusively(self, what: str) -> Iterator[sa.Connection]:
+        """Yield a connection inside a transaction that no other `exclusively` of the same `what` overlaps, in any process.
+
+        For what has to be looked at and then appended without anybody between; keep it short.
+
+        Raises
+        ------
+        EnvironmentFailure
+            If the database is locked, full or away; nothing was written.
+        """
+        if self.file is not None:
+            seal.break_seal(self.file)
+        try:
+            with self._engine.connect() as connection:
+                if self.file is not None:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                else:
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(zlib.crc32(what.encode()))))
+                yield connection
+                connection.commit()
+        except DBAPIError as error:
+            raise _as_failure(error, self.url) from error
+
     def rows(self, table: str, **equal: object) -> list[dict[str, Any]]:
         """Return the rows of a journal table whose columns equal the given values, in the order they were appended."""
         chosen = TABLES[table]
@@ -167,8 +193,10 @@ class Journal:
     def budget_used(self, source: str, since: datetime) -> tuple[int, int]:
         """Return (requests, bytes) spent on a source since a moment; rows of kind `bytes` add bytes to requests counted before."""
         chosen = TABLES["requests"]
+        number = sa.func.coalesce(chosen.c.number, 1)
         query = sa.select(
-            sa.func.count().filter(chosen.c.kind != "bytes"), sa.func.coalesce(sa.func.sum(chosen.c.bytes), 0)
+            sa.func.coalesce(sa.func.sum(number).filter(chosen.c.kind != "bytes"), 0),
+            sa.func.coalesce(sa.func.sum(chosen.c.bytes), 0),
         ).where(chosen.c.source == source, chosen.c.at > since)
         requests, received = self._one(query)
         return int(requests), int(received)

@@ -21,6 +21,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from counteranimal.crawl.address import Reach, asking, connect
+from counteranimal.crawl.budget import Grant
 from counteranimal.crawl.politeness import LONGEST_WAIT, backoff, retry_after
 from counteranimal.crawl.sources.protocol import Opening
 from counteranimal.errors import PolicyError, Rejected, UpstreamError
@@ -29,7 +30,7 @@ __all__ = ["Api"]
 
 _TRIES = 3
 _CONNECT, _READ, _DEADLINE = 10.0, 60.0, 300.0
-_LARGEST = 100 * 1024 * 1024
+_LARGEST = 16 * 1024 * 1024
 _STEP = 1 << 16
 
 
@@ -130,8 +131,8 @@ class Api:
 
     def _once(self, url: str, parameters: Mapping[str, str], place: str) -> dict[str, Any]:
         checked = self._reach.check(url)
-        while wait := self._opening.ledger.take(checked.raw_host or "", "api"):
-            self._sleep(wait)
+        grant = self._permit(checked.raw_host or "")
+        body = bytearray()
         try:
             with (
                 asking(checked, self._reach),
@@ -140,9 +141,11 @@ class Api:
                 ) as answer,
             ):
                 self._refuse_status(answer, place)
-                body = self._body(answer)
+                self._read(answer, body, grant)
         except (requests.RequestException, HTTPError, OSError) as error:
             raise _Again(f"{checked.raw_host} does not answer ({type(error).__name__})") from error
+        finally:
+            self._opening.ledger.give_back(grant, len(body))
         try:
             content = json.loads(body)
         except (ValueError, RecursionError) as error:
@@ -161,12 +164,18 @@ class Api:
         if status != 200:
             raise UpstreamError(f"{place}: the upstream answers {status}; check the source's options, the cursor stays")
 
-    def _body(self, answer: requests.Response) -> bytes:
+    def _permit(self, host: str) -> Grant:
+        grant = self._opening.ledger.take(host, "api", _LARGEST)
+        while not isinstance(grant, Grant):
+            self._sleep(grant)
+            grant = self._opening.ledger.take(host, "api", _LARGEST)
+        return grant
+
+    def _read(self, answer: requests.Response, body: bytearray, grant: Grant) -> None:
         started = time.monotonic()
-        body = bytearray()
         for piece in answer.iter_content(_STEP):
             body += piece
-            if len(body) > _LARGEST or time.monotonic() - started > _DEADLINE:
-                raise _Again(f"the answer is larger than {_LARGEST} bytes or takes more than {_DEADLINE:.0f} seconds")
-        self._opening.ledger.received(len(body))
-        return bytes(body)
+            if len(body) > grant.most_bytes - _STEP or time.monotonic() - started > _DEADLINE:
+                raise _Again(
+                    f"the answer is larger than {grant.most_bytes} bytes or takes over {_DEADLINE:.0f} seconds"
+                )
