@@ -1,0 +1,175 @@
+"""Fetch, sha256 and store from loopback, beside img2dataset without re-encoding: photos per CPU second.
+
+Ours is the real run (`crawl.run.fetch_pending`: budgets, pace, journal, group commits), once durable and once with every sync
+left out. Decoding is a stage of its own and stands apart; img2dataset is told not to decode either. Both read the same photos
+of about 57 kB from the same server in a process of its own. Starting up is excluded: the cost of a photo is the difference
+between two sizes, each in a fresh process.
+
+Run as `.venv/bin/python bench/crawl_fetch.py [--quick]`; needs `make peers`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from measure import Figure, run_apart
+from PIL import Image
+
+HERE = Path(__file__).resolve()
+PEER = HERE.parents[1] / ".venv-peers" / "bin" / "python"
+SIDE = (500, 375)
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+IMG2DATASET = """
+import sys
+from img2dataset import download
+if __name__ == "__main__":
+    download(url_list=sys.argv[1], output_folder=sys.argv[2], processes_count=1, thread_count=32, output_format="files",
+             disable_all_reencoding=True, input_format="txt", number_sample_per_shard=10_000, compute_hash="sha256",
+             disallowed_header_directives=[])
+"""
+
+
+def photo() -> bytes:
+    """Return a JPEG of about 57 kB with a comment of 16 bytes right behind its start, to be made unique."""
+    import io
+
+    rng = np.random.default_rng(1)
+    coarse = Image.fromarray(rng.integers(0, 255, (94, 125, 3), dtype=np.uint8)).resize(SIDE, Image.Resampling.BICUBIC)
+    sink = io.BytesIO()
+    coarse.save(sink, "JPEG", quality=78)
+    data = sink.getvalue()
+    return data[:2] + b"\xff\xfe\x00\x12" + bytes(16) + data[2:]
+
+
+def serve() -> None:
+    """Serve unique photos until standard input closes; prints the port first."""
+    from aiohttp import web
+
+    data = photo()
+
+    async def answer(request: web.Request) -> web.Response:
+        name = request.path.rpartition("/")[2].partition(".")[0]
+        if name == "robots":
+            return web.Response(status=404)
+        return web.Response(body=data[:6] + name.encode().rjust(16) + data[22:], content_type="image/jpeg")
+
+    async def run() -> None:
+        application = web.Application()
+        application.router.add_get("/{tail:.*}", answer)
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        print(runner.addresses[0][1], flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+        await runner.cleanup()
+
+    asyncio.run(run())
+
+
+def fetch(home: Path, port: int, count: int, mode: str) -> None:
+    """Fetch so many photos into a new workspace; `mode` is durable, unsynced or decoded (durable, with full decoding)."""
+    from counteranimal.crawl import run, session
+    from counteranimal.images import ImageInfo
+    from counteranimal.recipe import Recipe, RecipeClass, SourceSpec
+    from counteranimal.settings import Settings
+    from counteranimal.workspace import Workspace, journal
+
+    if mode != "decoded":
+        session.look_at = lambda _data, _pool: ImageInfo("image/jpeg", *SIDE)
+    if mode == "unsynced":
+        os.fsync = os.fdatasync = lambda _descriptor: None
+        journal._durable_sqlite = lambda connection, _record: connection.execute("PRAGMA synchronous=OFF")  # noqa: SLF001
+    spec = SourceSpec(
+        name="site", kind="inaturalist", loopback=(f"127.0.0.1:{port}",), interval_seconds=0.0, in_flight=64,
+        requests_per_minute=10_000_000, requests_per_day=10_000_000, bytes_per_hour=10**12, bytes_per_day=10**13,
+    )  # fmt: skip
+    recipe = Recipe(name="bench", classes=(RecipeClass(id="dog", name="dog", imagenet=(207,)),), sources=(spec,))
+    workspace = Workspace(home)
+    workspace.journal.append("candidates", (candidate(number, port) for number in range(count)))
+    counts = run.fetch_pending(recipe, workspace, settings=Settings(home=home, workers=1), now=NOW)
+    if counts["stored"] != count:
+        raise SystemExit(f"only {counts} of {count} photos were stored")
+
+
+def candidate(number: int, port: int) -> dict[str, object]:
+    """Return the row of one candidate."""
+    return {
+        "candidate_id": f"site:{number}", "source": "site", "native_id": str(number), "class_id": "dog", "author": "Ada",
+        "observer_id": str(number), "url": f"http://127.0.0.1:{port}/{number}.jpg", "licence_raw": "cc-by", "licence": "CC-BY-4.0",
+        "attribution": "© Ada", "kind": "photo", "seen_at": NOW, "status": "ok",
+    }  # fmt: skip
+
+
+def marginal(cost: Callable[[int], float], small: int, large: int) -> float:
+    """Return photos per CPU second, from the difference of two sizes."""
+    return (large - small) / (cost(large) - cost(small))
+
+
+def main(*, quick: bool) -> None:
+    """Measure both and print the figures."""
+    small, large = (200, 1_200) if quick else (500, 5_500)
+    print(f"photos of {len(photo()):,} bytes; {small} and {large} of them" + (" (quick)" if quick else ""))
+    server = subprocess.Popen(
+        [sys.executable, str(HERE), "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    folder = Path(tempfile.mkdtemp(prefix="crawl-fetch-"))
+    try:
+        port = int(server.stdout.readline())
+
+        def ours(mode: str, count: int) -> float:
+            home = folder / "home"
+            shutil.rmtree(home, ignore_errors=True)
+            return run_apart([sys.executable, str(HERE), "fetch", str(home), str(port), str(count), mode]).cpu
+
+        def peer(count: int) -> float:
+            shutil.rmtree(folder / "peer", ignore_errors=True)
+            listed = folder / "urls.txt"
+            listed.write_text("".join(f"http://127.0.0.1:{port}/{number}.jpg\n" for number in range(count)))
+            (folder / "peer.py").write_text(IMG2DATASET)
+            command = [str(PEER), "-W", "ignore", str(folder / "peer.py"), str(listed), str(folder / "peer")]
+            cost = run_apart(command).cpu
+            stored = sum(1 for _ in (folder / "peer").rglob("*.jpg"))
+            if stored != count:
+                raise SystemExit(f"the peer stored {stored} of {count} photos")
+            return cost
+
+        theirs = marginal(peer, small, large)
+        figures = [
+            Figure(
+                f"crawl: photos per CPU second, {mode}",
+                marginal(lambda n, m=mode: ours(m, n), small, large),
+                theirs,
+                goal,
+                "higher",
+            )
+            for mode, goal in (("durable", 3.0), ("unsynced", 5.0))
+        ]
+        decoded = marginal(lambda n: ours("decoded", n), small, large)
+        print(f"with full decoding in worker processes, durable: {decoded:.0f} photos per CPU second")
+    finally:
+        server.communicate()
+        shutil.rmtree(folder)
+    for figure in figures:
+        print(figure.line())
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"]:
+        serve()
+    elif sys.argv[1:2] == ["fetch"]:
+        fetch(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+    else:
+        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("--quick", action="store_true", help="1,000 photos instead of 5,000")
+        main(quick=parser.parse_args().quick)
