@@ -201,7 +201,8 @@ def _decided(files: Files, hashes: list[Hashes]) -> tuple[set[tuple[int, int]], 
 _IMAGEDEDUP = """
 import json, sys
 from unittest.mock import MagicMock
-sys.modules.update({name: MagicMock() for name in ("torchvision", "torchvision.models", "torchvision.transforms")})
+parts = ("", ".models", ".models.vision_transformer", ".transforms")
+sys.modules.update({"torchvision" + part: MagicMock() for part in parts})
 from imagededup.methods import PHash
 found = PHash(verbose=False).find_duplicates(image_dir=sys.argv[1], max_distance_threshold=10, num_enc_workers=0, num_dist_workers=0)
 print("\\n" + json.dumps([[a, b] for a, others in found.items() for b in others if a < b]))
@@ -287,9 +288,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = plant(photos(QUICK if arguments.quick else None), Path(folder))
         print(f"{files.photo.max() + 1} photos, {len(EDITS)} kinds of edits, {len(files.names)} files", file=sys.stderr)
+        peers = {"imagededup": peer(_IMAGEDEDUP, files), "cleanvision": peer(_CLEANVISION, files)}
         mine, plain = ours(files)
-        found = {"ours": mine, "pHash <= 10": plain}
-        found |= {"imagededup": peer(_IMAGEDEDUP, files), "cleanvision": peer(_CLEANVISION, files)}
+        found = {"ours": mine, "pHash <= 10": plain, **peers}
     table(files, found)
     unrelated, _ = totals(files)
     wrong = upper(false_pairs(files, mine.merged)[0], unrelated)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 import numpy as np
 import pytest
+from label_studio_sdk.label_interface import LabelInterface
 
 from counteranimal import tables
 from counteranimal.annotate.adjudicate import adjudicate
 from counteranimal.annotate.agreement import agreement
 from counteranimal.annotate.duplicates import open_pairs, plan_pairs, settle
-from counteranimal.annotate.pairs import pair_id, to_pair_result
+from counteranimal.annotate.pairs import ANSWERS, pair_id, pair_page, to_pair_result
 from counteranimal.annotate.plan import plan
 from counteranimal.annotate.pull import pull
 from counteranimal.annotate.push import push
@@ -96,6 +98,15 @@ def test_the_queue_is_planned_once_and_shows_two_photos_a_task(table: Table, pai
     assert task.data["credit"].startswith("(c) person")
     with pytest.raises(UsageError, match="no pair of photos is left"):
         table.plan("d2")
+
+
+def test_the_page_of_pairs_is_one_that_label_studio_reads() -> None:
+    """Label Studio's own reader accepts the page and every answer to it; each answer has a key of its own."""
+    page = pair_page()
+    parsed = LabelInterface(page.xml)
+    parsed.validate()
+    assert all(parsed.validate_annotation({"result": to_pair_result(answer)}) for answer in ANSWERS)
+    assert page.xml.count("hotkey=") == len({*re.findall('hotkey="(.)"', page.xml)}) == len(ANSWERS)
 
 
 def test_relinking_renews_both_photos(table: Table, pairs: list[str], workspace: Workspace) -> None:

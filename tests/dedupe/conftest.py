@@ -14,6 +14,9 @@ from counteranimal import tables
 from counteranimal.ids import photo_id_of
 from counteranimal.images import inspect
 from counteranimal.workspace import Blob, Workspace
+from tests.serving.conftest import material_root, quick_sample
+
+__all__ = ["material_root", "quick_sample"]
 
 
 def _scene(seed: int, size: tuple[int, int] = (360, 270)) -> Image.Image:

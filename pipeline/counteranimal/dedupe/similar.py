@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from counteranimal import tables
-from counteranimal.dedupe.inside import best_fit
+from counteranimal.dedupe.inside import best_fit, searchable
 from counteranimal.dedupe.second_look import look_at
 from counteranimal.recipe import Recipe
 from counteranimal.workspace import Workspace
@@ -43,7 +43,7 @@ def list_similar(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
     kept = clusters.filter(pc.equal(clusters.column("kept"), True)).column("photo_id").to_pylist()
     found: dict[tuple[str, str], dict[str, object]] = {}
     embedded = 0
-    look = functools.cache(lambda photo_id: look_at(workspace.blobs.read(photo_id)))
+    look = functools.cache(lambda photo_id: searchable(look_at(workspace.blobs.read(photo_id))))
     for ids, features, model, view in _spaces(workspace, recipe.splits[0].selector, kept):
         embedded = max(embedded, len(ids))
         for first, second, cosine in close_pairs(features, recipe.dedupe.similar_cosine):
