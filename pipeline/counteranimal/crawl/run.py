@@ -13,8 +13,6 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-import sqlalchemy as sa
-
 from counteranimal.crawl.adopt import Reconciled, lost_photos
 from counteranimal.crawl.candidates import changed, judge
 from counteranimal.crawl.claims import Life
@@ -30,11 +28,9 @@ from counteranimal.progress import bar
 from counteranimal.recipe import Recipe, SourceSpec
 from counteranimal.settings import Settings
 from counteranimal.workspace import Journal, Workspace
-from counteranimal.workspace.events import TABLES
 
 __all__ = ["Preview", "discover", "fetch_pending", "photos_table", "preview"]
 
-_CANDIDATES = TABLES["candidates"]
 # SQLite before 3.32 takes 999 values a query.
 _LOOKED_UP = 500
 
@@ -95,10 +91,7 @@ def _known(journal: Journal, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the last rows of some candidates, so that a list of any length is discovered in the memory of one page."""
     known: dict[str, dict[str, Any]] = {}
     for start in range(0, len(names), _LOOKED_UP):
-        name, position = _CANDIDATES.c.candidate_id, _CANDIDATES.c.position
-        last = sa.select(sa.func.max(position)).where(name.in_(names[start : start + _LOOKED_UP])).group_by(name)
-        query = sa.select(_CANDIDATES).where(position.in_(last))
-        known.update({row["candidate_id"]: row for row in journal.records(query)})
+        known |= journal.last_of("candidates", "candidate_id", names[start : start + _LOOKED_UP])
     return known
 
 
