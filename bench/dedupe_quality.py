@@ -208,7 +208,8 @@ found = PHash(verbose=False).find_duplicates(image_dir=sys.argv[1], max_distance
 print("\\n" + json.dumps([[a, b] for a, others in found.items() for b in others if a < b]))
 """
 _CLEANVISION = """
-import json, sys
+import json, os, sys
+os.environ["TQDM_DISABLE"] = "1"
 from cleanvision import Imagelab
 lab = Imagelab(data_path=sys.argv[1], verbose=False)
 lab.find_issues({"near_duplicates": {}, "exact_duplicates": {}}, n_jobs=1, verbose=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -71,10 +71,12 @@ class Desk:
         secret = load_secret(self.workspace.home)
         return signed_link(self.photos.url, photo_id, secret=secret, expires=FAR_AWAY)
 
-    def open_round(self, round_id: str) -> Round:
+    def open_round(
+        self, round_id: str, *, planned: Callable[..., object] = plan, guidelines: str = "How to label"
+    ) -> Round:
         """Plan and push a round for anna and ben, log in, open anna's page and put the guidelines away."""
         rng = np.random.default_rng(3)
-        plan(self.recipe, self.workspace, round_id=round_id, workers=["anna", "ben"], now=self.now, rng=rng)
+        planned(self.recipe, self.workspace, round_id=round_id, workers=["anna", "ben"], now=self.now, rng=rng)
         sent = push(self.recipe, self.workspace, self.studio, round_id=round_id, link=self.link, now=self.now)
         self.page.goto(f"{self.server.url}/user/login/")
         self.page.fill("input[name=email]", self.server.account)
@@ -82,7 +84,7 @@ class Desk:
         self.page.click("button[type=submit]")
         self.page.wait_for_url(lambda url: "login" not in url)
         self.page.goto(sent["pages"]["anna"])
-        self.page.get_by_text("How to label").wait_for()
+        self.page.get_by_text(guidelines).wait_for()
         self.page.keyboard.press("Escape")
         return load_round(self.workspace.journal, round_id)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from counteranimal import tables
+from counteranimal.annotate.duplicates import plan_pairs
 from counteranimal.annotate.pull import pull
 from counteranimal.recipe import backgrounds
 from tests.browser.conftest import Desk
@@ -65,3 +67,21 @@ def test_a_photo_turned_down_needs_a_reason(desk: Desk) -> None:
     assert [(row["background"], row["usable"], row["codes"]) for row in votes] == [
         ("sand", False, ["drawing_or_statue"])
     ]
+
+
+def test_a_pair_is_answered_by_keyboard(desk: Desk) -> None:
+    """Both photos of a pair are in sight, and one key and Ctrl+Enter answer it."""
+    names = sorted(desk.store(4))
+    rows = [{"photo_a": a, "photo_b": b, "why": "open"} for a, b in (names[:2], names[2:])]
+    desk.workspace.write_table("unsure_pairs", tables.conform("unsure_pairs", rows))
+    own = desk.open_round("pairs", planned=plan_pairs, guidelines="Same photo or not").assignments["anna"]
+    for place, key in ((1, "s"), (2, "d")):
+        desk.page.get_by_text(f"Pair {place} of 2").wait_for()
+        desk.page.wait_for_function("[...document.images].filter(image => image.naturalWidth >= 800).length >= 2")
+        desk.press(key)
+        desk.submit()
+    assert pull(desk.workspace, desk.studio, round_id="pairs", now=desk.now)["counted"] == 2
+    votes = {
+        row["photo_id"]: row["codes"] for row in desk.workspace.journal.rows("votes") if row["status"] == "counted"
+    }
+    assert votes == {own[0].photo_id: ["same"], own[1].photo_id: ["different"]}
