@@ -9,7 +9,8 @@ import pytest
 
 from counteranimal.discovery import assign, choose_pairs
 from counteranimal.errors import IntegrityError
-from counteranimal.evaluate import mark, results_table
+from counteranimal.evaluate import results_table
+from counteranimal.models.lineage import mark
 from counteranimal.recipe import SplitRule
 from counteranimal.stats import newcombe, wilson
 from tests.discovery.conftest import World

@@ -5,7 +5,7 @@ the arithmetic of intervals to `stats`. Importing this package imports no torch.
 """
 
 from counteranimal.evaluate.engine import Labels, PhotoSet, candidates_1v20, predict
-from counteranimal.evaluate.results import mark, results_table
+from counteranimal.evaluate.results import results_table
 from counteranimal.evaluate.run import Evaluator, evaluate
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "PhotoSet",
     "candidates_1v20",
     "evaluate",
-    "mark",
     "predict",
     "results_table",
 ]

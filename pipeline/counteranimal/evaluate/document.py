@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 
 from counteranimal.evaluate.engine import VIEW, Labels
 from counteranimal.evaluate.protocols import ProtocolName
-from counteranimal.evaluate.results import ALL_CLASSES, headline_fold, mark
+from counteranimal.evaluate.results import ALL_CLASSES, headline_fold
+from counteranimal.models.lineage import mark
 from counteranimal.release.read import Release
 
 __all__ = ["TIE_RULE", "json_bytes", "results_document", "rules_of", "versions"]

@@ -1,6 +1,6 @@
 """Turns predictions into the table `results`: accuracies and drops of each split, fold, model and protocol, with intervals.
 
-Decides which figures are published and how a model that took part in the choice is marked. Leaves the estimates themselves to
+Decides which figures are published. Leaves the estimates themselves to
 `discovery`, which states its own pairs by the same functions.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +21,9 @@ from counteranimal.discovery.figures import ClassFigures, Figure, Weighting
 from counteranimal.discovery.outcomes import FoldName
 from counteranimal.evaluate.protocols import PROTOCOLS, ProtocolName
 
-__all__ = ["ALL_CLASSES", "folds_of", "headline_fold", "mark", "results_table"]
+__all__ = ["ALL_CLASSES", "folds_of", "headline_fold", "results_table"]
 
 ALL_CLASSES = "*"
-Mark = Literal["", "selector", "relative"]
 _FIGURES: dict[Figure, str] = {"common": "accuracy_common", "counter": "accuracy_counter", "drop": "drop"}
 _WEIGHTINGS: tuple[Weighting, ...] = ("macro", "micro")
 
@@ -79,22 +78,6 @@ def results_table(
                 for fold, figure in _split_rows(outcomes, side, rule):
                     rows.append(_key(split, fold, model, protocol) | figure)
     return tables.conform("results", rows)
-
-
-def mark(identity: Mapping[str, Any], selector: Mapping[str, Any] | None) -> Mark:
-    """Say how a model stands to the model that chose a split: `selector`, `relative` (shares weights), or nothing.
-
-    Both are identity records. A model's own numbers on a split that it chose regress to the mean; its relatives err alike.
-    """
-    if not selector:
-        return ""
-    if identity.get("spec") == selector.get("spec"):
-        return "selector"
-    mine, theirs = (
-        {str(record.get("spec", "")), str(record.get("weights_sha256", "")), *record.get("lineage", ())} - {""}
-        for record in (identity, selector)
-    )
-    return "relative" if mine & theirs else ""
 
 
 def _key(split: str, fold: str, model: str, protocol: ProtocolName) -> dict[str, Any]:

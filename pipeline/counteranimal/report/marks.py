@@ -7,11 +7,9 @@ relatives share its errors; so both are marked wherever their numbers appear.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-__all__ = ["DUPLICATES", "MARKS", "Mark", "label_of", "mark_of", "sublabel_of"]
-
-Mark = Literal["", "selector", "relative"]
+__all__ = ["DUPLICATES", "MARKS", "label_of", "sublabel_of"]
 
 MARKS: dict[str, tuple[str, str]] = {
     "selector": ("◆", "selection model: it chose the backgrounds"),
@@ -30,28 +28,6 @@ DUPLICATES = {
 }
 
 Record = Mapping[str, Any]
-
-
-def _weights(identity: Record) -> set[str]:
-    names = {str(identity.get("spec", "")), str(identity.get("weights_sha256", "")), *identity.get("lineage", ())}
-    return names - {""}
-
-
-def mark_of(identity: Record, selector: Record | None) -> Mark:
-    """Return how a model stands to a split's selection model.
-
-    Two models are relatives when one's weights (by name or digest) occur in the other's lineage.
-
-    Examples
-    --------
-    >>> mark_of({"spec": "efficientnet-lite2"}, {"spec": "stand-in", "lineage": ["efficientnet-lite2"]})
-    'relative'
-    """
-    if not selector:
-        return ""
-    if identity.get("spec") == selector.get("spec"):
-        return "selector"
-    return "relative" if _weights(identity) & _weights(selector) else ""
 
 
 def label_of(model: str, identity: Record) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from counteranimal.models.lineage import mark
 from counteranimal.report.context import ReportContext
-from counteranimal.report.marks import label_of, mark_of, sublabel_of
+from counteranimal.report.marks import label_of, sublabel_of
 
 __all__ = ["FOLDS", "PROTOCOLS", "headline", "protocols_of"]
 
@@ -65,7 +66,7 @@ def _fold(context: ReportContext, split: str, fold: str, rows: list[Row]) -> dic
                 "model": model,
                 "label": label_of(model, identity),
                 "sublabel": sublabel_of(model, identity),
-                "mark": mark_of(identity, selector),
+                "mark": mark(identity, selector),
                 "macro": _of(figures, "macro"),
                 "micro": _of(figures, "micro"),
             }
