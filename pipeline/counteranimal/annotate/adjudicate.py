@@ -13,7 +13,6 @@ from typing import Any
 
 from counteranimal.annotate.duplicates import undecided
 from counteranimal.annotate.interface import interface
-from counteranimal.annotate.plan import kept_photos
 from counteranimal.annotate.port import Studio
 from counteranimal.annotate.push import push
 from counteranimal.annotate.rounds import Assignment, Round, adjudication_of, known_rounds, load_round, record_event
@@ -33,7 +32,7 @@ def queue(recipe: Recipe, workspace: Workspace, *, round_id: str) -> list[str]:
         return undecided(recipe, workspace, source)
     asked = source.photos
     verdicts(recipe, workspace)
-    kept = kept_photos(workspace)
+    kept = workspace.kept_photos()
     return [
         row["photo_id"]
         for row in workspace.table("verdicts").to_pylist()

@@ -22,7 +22,7 @@ from counteranimal.ids import digest_of, fold_of, is_photo_id
 from counteranimal.recipe import Recipe, backgrounds
 from counteranimal.workspace import Workspace
 
-__all__ = ["SECONDS_A_VOTE", "existing", "kept_photos", "plan", "proposals", "sound_photos", "summary"]
+__all__ = ["SECONDS_A_VOTE", "existing", "plan", "proposals", "summary"]
 
 SECONDS_A_VOTE = 10
 """What a practised annotator needs for one photo; used to tell the curator how long a round takes."""
@@ -55,7 +55,7 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
     rounds = known_rounds(journal)
     if round_id in rounds:
         return existing(rounds[round_id], workers)
-    kept = kept_photos(workspace)
+    kept = workspace.kept_photos()
     gold = {photo: word for photo, word in read_gold(workspace.folder("rounds") / "gold.csv").items() if photo in kept}
     frame = _frame(kept, gold, rounds)
     proposed = proposals(recipe, workspace)
@@ -97,22 +97,6 @@ def _frame(
     if not frame:
         raise UsageError("no photo is left to ask about; every kept photo is in an earlier round, or none is kept yet")
     return frame
-
-
-def kept_photos(workspace: Workspace) -> dict[str, dict[str, Any]]:
-    """Return photo id -> row of `photos`, for photos that are ok, kept by the duplicate rule and not withdrawn."""
-    kept = {row["photo_id"] for row in workspace.table("clusters").to_pylist() if row["kept"]}
-    return {photo: row for photo, row in sound_photos(workspace).items() if photo in kept}
-
-
-def sound_photos(workspace: Workspace) -> dict[str, dict[str, Any]]:
-    """Return photo id -> row of `photos`, for photos that are ok and not withdrawn, dropped duplicates among them."""
-    withdrawn = {row["photo_id"] for row in workspace.journal.rows("withdrawals")}
-    return {
-        row["photo_id"]: row
-        for row in workspace.table("photos").to_pylist()
-        if row["status"] == "ok" and row["photo_id"] not in withdrawn
-    }
 
 
 def proposals(recipe: Recipe, workspace: Workspace) -> dict[str, str]:

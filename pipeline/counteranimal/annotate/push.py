@@ -16,7 +16,7 @@ from typing import Any
 
 from counteranimal.annotate.interface import Interface, task_data
 from counteranimal.annotate.pairs import pair_data, photos_of
-from counteranimal.annotate.plan import kept_photos, proposals, sound_photos
+from counteranimal.annotate.plan import proposals
 from counteranimal.annotate.port import ProjectDraft, Studio
 from counteranimal.annotate.rounds import Assignment, Round, load_round, record_event
 from counteranimal.errors import EnvironmentFailure, UsageError
@@ -125,7 +125,7 @@ def _material(recipe: Recipe, workspace: Workspace, planned: Round, link: Callab
     page = planned.page
     if page is None:  # a round of recorded answers, refused by `push`
         raise UsageError(f"round {planned.round_id} has no page")
-    at_hand = sound_photos(workspace) if planned.asks_pairs else kept_photos(workspace)
+    at_hand = workspace.sound_photos() if planned.asks_pairs else workspace.kept_photos()
     return _Material(recipe, page, at_hand, credits_of(workspace, at_hand), proposals(recipe, workspace), link)
 
 

@@ -23,7 +23,6 @@ from typing import Any
 
 from counteranimal.annotate.answers import Answer
 from counteranimal.annotate.codes import FlagMapping, flag_mapping
-from counteranimal.annotate.plan import kept_photos
 from counteranimal.annotate.rounds import Assignment, Round, check_round_id, known_rounds, record_event
 from counteranimal.errors import UsageError
 from counteranimal.ids import digest_of, is_photo_id
@@ -65,7 +64,7 @@ def pull_recorded(  # noqa: PLR0913 - which file, how to read it, and what the r
         With the line, for a word or flag without mapping; or if the round was planned for people.
     """
     rows = read_recorded(path, mapping=mapping)
-    kept = kept_photos(workspace)
+    kept = workspace.kept_photos()
     ours = [row for row in rows if row.photo_id in kept]
     if not ours:
         raise UsageError(

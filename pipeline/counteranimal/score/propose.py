@@ -18,7 +18,6 @@ from counteranimal import tables
 from counteranimal.discovery import assign, choose_pairs, pool_table
 from counteranimal.models import load_model
 from counteranimal.recipe import Recipe, SplitRule
-from counteranimal.score.photos import kept_photos
 from counteranimal.score.run import embedded_photos
 from counteranimal.settings import Settings
 from counteranimal.workspace import Workspace
@@ -47,7 +46,7 @@ def preview(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict
         If `photos`, `clusters` or `scores` has not been made yet.
     """
     rule = recipe.splits[0]
-    photos = kept_photos(workspace)
+    photos = workspace.kept_photos()
     scored = {
         row["photo_id"]: row["background"]
         for row in workspace.table("scores").to_pylist()

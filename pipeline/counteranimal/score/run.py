@@ -22,7 +22,6 @@ from counteranimal.models.embeddings import Embedded, embed, embedding_key
 from counteranimal.pool import map_shards, shards_of
 from counteranimal.recipe import Recipe
 from counteranimal.score.backgrounds import prompt_features, prompt_probabilities, scene_probabilities
-from counteranimal.score.photos import kept_photos
 from counteranimal.score.quality import SIDE, VERSION, quality_of
 from counteranimal.settings import Settings
 from counteranimal.workspace import Blobs, Workspace
@@ -47,7 +46,7 @@ def score(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict[s
     UsageError
         If the recipe's model cannot score its backgrounds.
     """
-    photo_ids = sorted(kept_photos(workspace))
+    photo_ids = sorted(workspace.kept_photos())
     model = load_model(recipe.score.model, settings=settings)
     reader = model.scene_reader() if isinstance(model, SceneModel) else model
     found, new = embedded_photos(reader, photo_ids, workspace, settings=settings, view=recipe.score.view)

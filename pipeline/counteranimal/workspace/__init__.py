@@ -20,6 +20,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -110,6 +111,26 @@ class Workspace:
         if not self.table_path(name).exists():
             return tables.empty(name).select(list(columns)) if columns else tables.empty(name)
         return pq.read_table(self.table_path(name), columns=list(columns)) if columns else self.table(name)
+
+    def kept_photos(self) -> dict[str, dict[str, Any]]:
+        """Return photo id -> row of `photos`, for those that are ok, kept by the duplicate rule and not withdrawn.
+
+        Raises
+        ------
+        UsageError
+            If `photos` or `clusters` has not been made yet.
+        """
+        kept = {row["photo_id"] for row in self.table("clusters").to_pylist() if row["kept"]}
+        return {photo: row for photo, row in self.sound_photos().items() if photo in kept}
+
+    def sound_photos(self) -> dict[str, dict[str, Any]]:
+        """Return photo id -> row of `photos`, for those that are ok and not withdrawn, dropped duplicates among them."""
+        withdrawn = {row["photo_id"] for row in self.journal.rows("withdrawals")}
+        return {
+            row["photo_id"]: row
+            for row in self.table("photos").to_pylist()
+            if row["status"] == "ok" and row["photo_id"] not in withdrawn
+        }
 
     def table_path(self, name: str) -> Path:
         """Return where a view is kept."""
