@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from counteranimal.crawl.licences import attribution, needs_author, spdx_of
+from counteranimal.crawl.licences import attribution, spdx_of
 from counteranimal.errors import Reason
 from counteranimal.ids import candidate_id
+from counteranimal.release.licences import asks_for_attribution
 
 __all__ = ["Offer", "changed", "judge"]
 
@@ -57,7 +58,7 @@ def judge(source: str, offer: Offer, allowed: tuple[str, ...], now: datetime) ->
         reason = Reason.CLASS
     elif licence is None or licence not in allowed:
         reason = Reason.LICENSE
-    elif author is None and needs_author(licence):
+    elif author is None and asks_for_attribution(licence):
         reason = Reason.ATTRIBUTION
     return {
         "candidate_id": candidate_id(source, offer.native_id),
@@ -72,7 +73,9 @@ def judge(source: str, offer: Offer, allowed: tuple[str, ...], now: datetime) ->
         "page_url": offer.page_url,
         "licence_raw": offer.licence_raw,
         "licence": licence,
-        "attribution": attribution(licence, author) if licence and (author or not needs_author(licence)) else None,
+        "attribution": attribution(licence, author)
+        if licence and (author or not asks_for_attribution(licence))
+        else None,
         "observed_at": offer.observed_at,
         "kind": offer.kind,
         "note": offer.note,

@@ -12,12 +12,9 @@ import re
 
 from counteranimal.recipe import KNOWN_LICENCES
 
-__all__ = ["attribution", "needs_author", "spdx_of"]
+__all__ = ["attribution", "spdx_of"]
 
 PUBLIC_DOMAIN = "LicenseRef-Public-Domain"
-_NO_AUTHOR_NEEDED = frozenset(
-    {"CC0-1.0", PUBLIC_DOMAIN, "PDDL-1.0", "CDLA-Permissive-1.0", "CDLA-Permissive-2.0"},
-)
 _SPDX = {name.casefold(): name for name in KNOWN_LICENCES}
 _URL = re.compile(
     r"(?:https?:)?(?://)?(?:www\.)?creativecommons\.org(?::\d{1,5})?/+"
@@ -90,11 +87,6 @@ def _creative_commons(code: str, version: str | None) -> str | None:
         return None
     name = "-".join(["CC", *(part.upper() for part in ("by", "nc", "sa", "nd") if part in parts), version])
     return name if name in KNOWN_LICENCES else None
-
-
-def needs_author(spdx: str) -> bool:
-    """Say whether a photo under this licence may only be shown with its author's name."""
-    return spdx not in _NO_AUTHOR_NEEDED
 
 
 def attribution(spdx: str, author: str | None) -> str:
