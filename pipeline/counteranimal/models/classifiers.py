@@ -130,6 +130,23 @@ def frame_of_timm(config: dict[str, Any]) -> Frame:
     return Frame(height, math.floor(height / config["crop_pct"]), config["interpolation"])
 
 
+def published_timm(name: str) -> Any:
+    """Return timm's record of a model's published weights.
+
+    Raises
+    ------
+    UsageError
+        If timm has no such model, or none with 1,000 classes.
+    """
+    timm = model_library("timm")
+    if not timm.models.is_model(name.partition(".")[0]):
+        raise UsageError(f"timm has no model {name!r}; see timm.list_models(pretrained=True)")
+    published = timm.models.get_pretrained_cfg(name)
+    if published is None or not published.has_weights or published.num_classes != 1000:
+        raise UsageError(f"timm:{name} has no weights with a 1,000-way ImageNet head; name one with a tag that has")
+    return published
+
+
 def load_timm(name: str, *, spec: str, device: str) -> TimmClassifier:
     """Load `timm:NAME` with its published ImageNet-1K weights.
 
@@ -142,12 +159,7 @@ def load_timm(name: str, *, spec: str, device: str) -> TimmClassifier:
     """
     from counteranimal.models.hub import timm_weights
 
-    timm = model_library("timm")
-    if not timm.models.is_model(name.partition(".")[0]):
-        raise UsageError(f"timm has no model {name!r}; see timm.list_models(pretrained=True)")
-    published = timm.models.get_pretrained_cfg(name)
-    if published is None or not published.has_weights or published.num_classes != 1000:
-        raise UsageError(f"timm:{name} has no weights with a 1,000-way ImageNet head; name one with a tag that has")
+    timm, published = model_library("timm"), published_timm(name)
     path = timm_weights(name, published)
     digest = weights_digest(path)
     module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
@@ -165,6 +177,27 @@ def load_timm(name: str, *, spec: str, device: str) -> TimmClassifier:
     return TimmClassifier(identity, frame, Runner(module, device_for(device), mean=config["mean"], std=config["std"]))
 
 
+def published_torchvision(name: str) -> Any:
+    """Return torchvision's record of the weights of `NAME` or `NAME/WEIGHTS`.
+
+    Raises
+    ------
+    UsageError
+        If torchvision has no such model or weights, or they have no 1,000 classes.
+    """
+    torchvision = model_library("torchvision")
+    architecture, _, tag = name.partition("/")
+    try:
+        weights = torchvision.models.get_model_weights(architecture)[tag or "IMAGENET1K_V1"]
+    except (ValueError, KeyError) as error:
+        raise UsageError(
+            f"torchvision has no model {architecture!r} with weights {tag or 'IMAGENET1K_V1'}; see torchvision.models"
+        ) from error
+    if len(weights.meta.get("categories", ())) != 1000:
+        raise UsageError(f"torchvision:{name} has no 1,000-way ImageNet head; choose another model")
+    return weights
+
+
 def load_torchvision(name: str, *, spec: str, device: str) -> TorchvisionClassifier:
     """Load `torchvision:NAME` or `torchvision:NAME/WEIGHTS`; without a name the paper's IMAGENET1K_V1 is meant.
 
@@ -178,16 +211,8 @@ def load_torchvision(name: str, *, spec: str, device: str) -> TorchvisionClassif
     from counteranimal.models.files import read_weights
     from counteranimal.models.hub import torchvision_weights
 
-    torchvision = model_library("torchvision")
-    architecture, _, tag = name.partition("/")
-    try:
-        weights = torchvision.models.get_model_weights(architecture)[tag or "IMAGENET1K_V1"]
-    except (ValueError, KeyError) as error:
-        raise UsageError(
-            f"torchvision has no model {architecture!r} with weights {tag or 'IMAGENET1K_V1'}; see torchvision.models"
-        ) from error
-    if len(weights.meta.get("categories", ())) != 1000:
-        raise UsageError(f"torchvision:{name} has no 1,000-way ImageNet head; choose another model")
+    torchvision, weights = model_library("torchvision"), published_torchvision(name)
+    architecture = name.partition("/")[0]
     state, digest = read_weights(torchvision_weights(name, weights.url))
     module = torchvision.models.get_model(architecture, weights=None)
     module.load_state_dict(_renamed(state))

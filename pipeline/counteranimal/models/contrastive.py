@@ -89,6 +89,15 @@ def unit_rows(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(values / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
 
 
+def require_architecture(name: str) -> dict[str, Any]:
+    """Return open_clip's configuration of `ARCHITECTURE/...`; raises UsageError where it has none."""
+    architecture = name.partition("/")[0]
+    config: dict[str, Any] | None = model_library("open_clip").get_model_config(architecture)
+    if config is None:
+        raise UsageError(f"open_clip has no architecture {architecture!r}; see open_clip.list_models()")
+    return config
+
+
 def load_open_clip(name: str, *, spec: str, device: str) -> ContrastiveModel:
     """Load `open_clip:ARCHITECTURE/TAG` or `open_clip:ARCHITECTURE/PATH`.
 
@@ -105,9 +114,7 @@ def load_open_clip(name: str, *, spec: str, device: str) -> ContrastiveModel:
     library = model_library("open_clip")
     require_safe_torch()
     architecture, _, tag = name.partition("/")
-    config = library.get_model_config(architecture)
-    if config is None:
-        raise UsageError(f"open_clip has no architecture {architecture!r}; see open_clip.list_models()")
+    config = require_architecture(name)
     published = library.get_pretrained_cfg(architecture, tag)
     _require_activation(library, architecture, tag, quick=bool(config.get("quick_gelu", False)))
     path = _weight_file(architecture, tag, published)

@@ -11,7 +11,7 @@ from counteranimal.errors import UsageError
 from counteranimal.models.protocol import Model
 from counteranimal.settings import Settings
 
-__all__ = ["FORMS", "load_model"]
+__all__ = ["FORMS", "load_model", "require_known"]
 
 FORMS = (
     "stand-in",
@@ -68,4 +68,26 @@ def load_model(spec: str, *, settings: Settings) -> Model:
         from counteranimal.models.embedded import load_lite
 
         return cast("Model", load_lite(spec, device=settings.device))
-    raise UsageError(f"unknown model {spec!r}; use one of {', '.join(FORMS)}")
+    raise _unknown(spec)
+
+
+def require_known(spec: str) -> None:
+    """Raise UsageError if no model has this spec; nothing is downloaded, and torch is imported for libraries' names alone."""
+    kind, _, name = spec.partition(":")
+    if kind in {"timm", "torchvision"} and name:
+        from counteranimal.models import classifiers
+
+        if kind == "timm":
+            classifiers.published_timm(name)
+        else:
+            classifiers.published_torchvision(name)
+    elif kind == "open_clip" and "/" in name:
+        from counteranimal.models.contrastive import require_architecture
+
+        require_architecture(name)
+    elif spec not in FORMS or ":" in spec:
+        raise _unknown(spec)
+
+
+def _unknown(spec: str) -> UsageError:
+    return UsageError(f"unknown model {spec!r}; use one of {', '.join(FORMS)}")

@@ -21,6 +21,7 @@ from counteranimal.recipe import Recipe
 from counteranimal.score import propose as score_propose
 from counteranimal.score import run as score_run
 from counteranimal.steps.discovered import on_preview
+from counteranimal.steps.models import check_models
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.workspace import Workspace
 
@@ -115,12 +116,14 @@ def similar(run: Run) -> dict[str, int]:
 @step
 def score(run: Run) -> Outcome:
     """Score backgrounds and quality of every kept photo that has no score yet."""
+    check_models(run.recipe)
     return Outcome("score", score_run.score(run.recipe, run.workspace, settings=run.settings))
 
 
 @step
 def propose(run: Run) -> Outcome:
     """Write the preview: what the machine alone would split; it plans rounds and decides nothing."""
+    check_models(run.recipe)
     counts = score_propose.preview(run.recipe, run.workspace, settings=run.settings)
     note = str(counts.pop("statement"))
     return Outcome("propose", {**counts, "discovery": on_preview(run)}, note)

@@ -19,6 +19,7 @@ from counteranimal.discovery import assign, choose_pairs, diagnose, group_figure
 from counteranimal.evaluate.engine import Labels, PhotoSet, predict
 from counteranimal.steps.curation import dedupe, propose, score
 from counteranimal.steps.discovered import balance, variations
+from counteranimal.steps.models import check_models
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.workspace import Workspace
 
@@ -35,6 +36,7 @@ def verdicts(run: Run) -> Outcome:
 def splits(run: Run) -> Outcome:
     """Choose each split's backgrounds on the select fold and estimate on the report fold."""
     workspace, recipe = run.workspace, run.recipe
+    check_models(recipe)
     pool = workspace.write_table(
         "pool",
         pool_table(
