@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from counteranimal.cli import app
+from counteranimal.cli.common import verb
 from counteranimal.workspace import Workspace
 
 RECIPE = """
@@ -73,6 +76,17 @@ def test_every_verb_has_help_with_an_example(verb: tuple[str, ...]) -> None:
         ("[281]", "[1000]", "1000"),
         ('"CC0-1.0"', '"CC-BY-9.0"', "CC-BY-9.0"),
         ('"folder"', '"ftp"', "ftp"),
+        ("[licences]", '[score]\nmodel = "no-such"\n[licences]', "score.model: unknown model 'no-such'"),
+        (
+            "[licences]",
+            '[evaluate]\nmodels = ["stand-in", "lite9"]\n[licences]',
+            "evaluate.models: unknown model 'lite9'",
+        ),
+        (
+            "[licences]",
+            '[[splits]]\nname = "one"\nselector = "clop"\n[licences]',
+            "splits.one.selector: unknown model 'clop'",
+        ),
         ('name = "errors"', 'name = "errors"\nbackgrounds = ["moon"]', "moon"),
         ('name = "errors"', 'name = "errors', "line 2"),
         ('name = "errors"', 'name = "\udce9"', "UTF-8"),
@@ -137,3 +151,23 @@ def test_json_of_a_failure_is_one_object(place: Path, release: str, code: int) -
     (place / "home").mkdir()
     result = _fails(place, f"verify {release} --json", code)
     assert isinstance(json.loads(result.stdout), dict)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(errno.ENOSPC, 4), (errno.EACCES, 4), (errno.EADDRINUSE, 4), (errno.ENOENT, 1), (errno.EINVAL, 1)],
+)
+def test_only_what_the_machine_refuses_is_its_failure(place: Path, number: int, code: int) -> None:
+    """A full disk or a closed folder is exit code 4; a system error that nobody foresaw is a bug, in one line."""
+
+    @verb
+    def failing() -> None:
+        raise OSError(number, os.strerror(number), "somewhere")
+
+    app = typer.Typer()
+    app.command()(failing)
+    result = CliRunner().invoke(app, [])
+    assert result.exit_code == code
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert ("report it with" in result.stderr) == (code == 1)
+    assert len(list(place.glob("counteranimal-bug-*"))) == (code == 1)

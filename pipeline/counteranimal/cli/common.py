@@ -6,6 +6,7 @@ Decides the words on standard output and error and the exit code. Leaves all wor
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -42,6 +43,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 Parameters = ParamSpec("Parameters")
 Verb = Callable[Parameters, None]
 
+# What a machine refuses, or cannot be where a person pointed (a file for a folder). Any other OSError, above all a file that is
+# not there, should have been told in its own words where it happened, so it is a bug.
+_OF_THE_MACHINE = frozenset(
+    {
+        errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EADDRINUSE,
+        errno.EADDRNOTAVAIL, errno.ENOMEM, errno.EIO, errno.ECONNREFUSED, errno.ECONNRESET, errno.ENETUNREACH,
+        errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.ENAMETOOLONG, errno.EFBIG, errno.ESTALE, errno.EBUSY, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EAGAIN,
+    }
+)  # fmt: skip
 _STOPPED = 4
 _BUG = 1
 
@@ -74,6 +84,9 @@ def verb(function: Callable[Parameters, None]) -> Callable[Parameters, None]:
         except (typer.Exit, typer.Abort):
             raise
         except OSError as error:
+            if error.errno not in _OF_THE_MACHINE:
+                _report("Bug", _keep_traceback(error), as_json=as_json)
+                raise typer.Exit(_BUG) from error
             where = f" at {error.filename}" if error.filename else ""
             cause = error.strerror or str(error)
             _report(

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from counteranimal.cli.common import AsJson, Home, RecipeFile, emit, open_run, verb
+from counteranimal.cli.demo import demo
 from counteranimal.cli.discovered import discovery_text
 from counteranimal.errors import UsageError
 from counteranimal.freeze.sign import keygen as make_keys
 from counteranimal.recipe import load_recipe
-from counteranimal.settings import load_settings
 from counteranimal.steps import curation, publishing, rounds, splitting
-from counteranimal.steps import demo as demo_steps
+from counteranimal.steps.models import check_models
 from counteranimal.steps.run import Outcome
 
 __all__ = ["recipe", "register"]
@@ -43,38 +43,6 @@ def _tell(outcome: Outcome, *, as_json: bool) -> None:
     emit({"step": outcome.step, **outcome.counts, "note": outcome.note}, as_json=as_json, sentence=sentence)
 
 
-@verb
-def demo(
-    folder: Annotated[Path, typer.Option("--folder", help="Where the demo lives; a second run resumes.")] = Path(
-        "demo"
-    ),
-    quick: Annotated[bool, typer.Option("--quick", help="A tiny sample, for a look or a test.")] = False,
-    live: Annotated[bool, typer.Option("--live", help="Crawl a few photos of the real iNaturalist instead.")] = False,
-    port: Annotated[
-        int, typer.Option("--port", min=1, max=65535, help="Loopback port of the sample upstream.")
-    ] = demo_steps.DEFAULT_PORT,
-    as_json: AsJson = False,
-) -> None:
-    """Run the whole main job on real photos, without Prefect: from candidates to an evaluated, frozen release."""
-    place, settings = demo_steps.Place(folder.resolve()), load_settings()
-    if live:
-        typer.echo(demo_steps.prepare_live(place).sentence(), err=True)
-    else:
-        typer.echo(demo_steps.prepare(place, settings, quick=quick, port=port).sentence(), err=True)
-    outcomes: list[Outcome] = []
-    for each in demo_steps.LIVE if live else demo_steps.DEMO:
-        outcomes.append(each(place.open(settings)))
-        if outcomes[-1].step != "report":
-            typer.echo(outcomes[-1].sentence(), err=True)
-    last = outcomes[-1].counts
-    content = {each.step: each.counts for each in outcomes}
-    release = content.get("freeze", {}).get("version")
-    lines = [str(last["summary"]), "", f"report:  {last['page']}"]
-    if release:
-        lines.append(f"release: {place.home / 'releases' / str(release)}")
-    emit(content, as_json=as_json, sentence="\n".join(lines))
-
-
 @recipe.command(name="check", epilog="Example: counteranimal recipe check data_manifest/recipes/demo.toml")
 @verb
 def recipe_check(
@@ -84,6 +52,7 @@ def recipe_check(
     """Check a recipe: every problem at once, with its place."""
     checked = load_recipe(file)
     curation.check_sources(checked)
+    check_models(checked)
     unpinned = sum(taxon.id is None for item in checked.classes for taxon in item.taxa)
     emit(
         {
