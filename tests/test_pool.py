@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 import operator
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +17,7 @@ from hypothesis import strategies as st
 from counteranimal.errors import EnvironmentFailure
 from counteranimal.pool import map_shards, shards_of
 from counteranimal.progress import track
+from tests.processes import left_over, marked
 
 
 @given(st.lists(st.integers()), st.integers(1, 7))
@@ -48,6 +53,23 @@ def test_a_dead_worker_is_one_sentence_with_the_next_step() -> None:
     """A killed process is the machine's failure (exit 4), not a bug."""
     with pytest.raises(EnvironmentFailure, match=r"a worker process died while leaving .*fewer workers"):
         list(map_shards(os._exit, [1, 1], workers=2, title="leaving"))
+
+
+@pytest.mark.case("C06")
+def test_workers_of_a_killed_run_end_by_themselves(tmp_path: Path) -> None:
+    """After a SIGKILL of the process that started them, no worker stays behind."""
+    program = (
+        "import time; from counteranimal.pool import map_shards; "
+        "list(map_shards(time.sleep, [300, 300], workers=2, title='sleeping'))"
+    )
+    run = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "TMPDIR": str(tmp_path)})
+    deadline = time.monotonic() + 60
+    while len([line for line in marked(tmp_path) if "spawn_main" in line]) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(marked(tmp_path)) >= 3
+    run.kill()
+    run.wait()
+    assert left_over(tmp_path, patience=60) == []
 
 
 def test_progress_is_silent_where_nobody_watches(capfd: pytest.CaptureFixture[str]) -> None:

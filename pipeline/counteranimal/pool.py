@@ -7,6 +7,8 @@ child of a process with threads (torch, aiohttp) may hang.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -51,7 +53,7 @@ def map_shards(
             yield function(shard)
         return
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(min(workers, len(shards)), mp_context=context)
+    executor = ProcessPoolExecutor(min(workers, len(shards)), mp_context=context, initializer=end_with_parent)
     try:
         futures = [executor.submit(function, shard) for shard in shards]
         for future in track(futures, title):
@@ -63,3 +65,15 @@ def map_shards(
     finally:
         # After an error or Ctrl-C, shards that have not begun are not worth waiting for.
         executor.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """End this worker process when the process that started it is gone, however it went; without this a killed run leaves it."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, name="end with parent", daemon=True).start()
