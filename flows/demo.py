@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from counteranimal.cli.common import verb
+from counteranimal.cli.demo import Folder, Live, Port, Quick, ending, prepared
 from counteranimal.settings import load_settings
-from counteranimal.steps.demo import DEFAULT_PORT, DEMO, LIVE, Place, prepare, prepare_live
+from counteranimal.steps.demo import DEFAULT_PORT, DEMO, LIVE, Place
+from flows.temporary_server import temporary_server
 
 __all__ = ["main"]
 
@@ -22,8 +24,8 @@ _QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_CLI_PROMPT": "false",
-    "PREFECT_LOGGING_LEVEL": "WARNING",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    # What goes wrong is said once, by the verb, in one sentence; Prefect would add a traceback for each task and flow.
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
 }
 
 
@@ -45,25 +47,16 @@ def _run(place: Place, *, live: bool) -> dict[str, dict[str, Any]]:
 
 
 @verb
-def main(
-    folder: Annotated[Path, typer.Option("--folder", help="Where the demo lives; a second run resumes.")] = Path(
-        "demo"
-    ),
-    quick: Annotated[bool, typer.Option("--quick", help="A tiny sample.")] = False,
-    live: Annotated[bool, typer.Option("--live", help="Crawl a few photos of the real iNaturalist.")] = False,
-    port: Annotated[int, typer.Option("--port", help="Loopback port of the sample upstream.")] = DEFAULT_PORT,
-) -> None:
+def main(folder: Folder = Path("demo"), quick: Quick = False, live: Live = False, port: Port = DEFAULT_PORT) -> None:
     """Run the whole main job on real photos as a Prefect flow."""
     place, settings = Place(folder.resolve()), load_settings()
-    for name, value in {**_QUIET, "PREFECT_HOME": str(place.folder / "prefect")}.items():
+    home = place.folder / "prefect"
+    for name, value in {**_QUIET, "PREFECT_HOME": str(home)}.items():
         os.environ.setdefault(name, value)
-    prepared = prepare_live(place) if live else prepare(place, settings, quick=quick, port=port)
-    typer.echo(prepared.sentence(), err=True)
-    counts = _run(place, live=live)
-    last = counts["report_live" if live else "report"]
-    typer.echo(f"{last['summary']}\n\nreport:  {last['page']}")
-    if not live:
-        typer.echo(f"release: {place.home / 'releases' / counts['freeze']['version']}")
+    with temporary_server(home) as server, prepared(place, settings, live=live, quick=quick, port=port):
+        server.wait()
+        counts = _run(place, live=live)
+    typer.echo(ending(place, counts))
 
 
 if __name__ == "__main__":
