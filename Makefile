@@ -9,6 +9,8 @@ UV := .uv/bin/uv
 # Where a folder of wheels is configured for pip (a CPU build of torch, say), uv is told of it too.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export HF_HUB_OFFLINE ?= 1
+# The environments are ours: without their bytecode every process compiles torch and Prefect anew, half a minute each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test soak check docs lock label-studio install browser database peers clean
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from counteranimal.errors import MissingDependency
 
-__all__ = ["resource"]
+__all__ = ["in_checkout", "resource"]
 
 _PACKAGED = Path(__file__).parent / "_packaged"
 _REPOSITORY = Path(__file__).parents[2]
@@ -28,3 +28,8 @@ def resource(name: str, *, packaged: Path = _PACKAGED, repository: Path = _REPOS
         if path.exists():
             return path
     raise MissingDependency(f"the installation lacks {name}; install counteranimal again or run it from a checkout")
+
+
+def in_checkout(path: Path, *, repository: Path = _REPOSITORY) -> Path:
+    """Return a relative path from the working folder where it leads to something there, else from the checkout."""
+    return path if path.exists() else repository / path

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from counteranimal.annotate.server import address, down, running, up
+from counteranimal.annotate.server import address, down, program_of, running, up
 from counteranimal.annotate.studio import LabelStudioServer
 from counteranimal.errors import EnvironmentFailure, MissingDependency
 from counteranimal.settings import Settings
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -29,6 +31,18 @@ def test_a_missing_environment_names_the_command(tmp_path: Path) -> None:
     """Without the server's environment the sentence says how to make it."""
     with pytest.raises(MissingDependency, match="make label-studio"):
         up(Settings(label_studio_venv=tmp_path / "none"), tmp_path / "data")
+
+
+def test_a_relative_environment_is_found_in_the_checkout_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run elsewhere, the default names the checkout's environment; one in the working folder comes first."""
+    monkeypatch.chdir(tmp_path)
+    assert program_of(Settings()).parts[-3:] == (
+        *(CHECKOUT / ".venv-label-studio").resolve().parts[-1:],
+        "bin",
+        "label-studio",
+    )
+    (tmp_path / ".venv-label-studio").mkdir()
+    assert program_of(Settings()) == tmp_path / ".venv-label-studio" / "bin" / "label-studio"
 
 
 def test_a_taken_port_is_refused(installed: Settings, tmp_path: Path) -> None:

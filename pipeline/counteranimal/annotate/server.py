@@ -29,13 +29,26 @@ from pathlib import Path
 
 from counteranimal.errors import EnvironmentFailure, MissingDependency, UsageError
 from counteranimal.progress import bar
+from counteranimal.resources import in_checkout
 from counteranimal.settings import Settings
 
-__all__ = ["ACCOUNT", "PINNED", "StudioServer", "address", "data_folder", "down", "running", "up"]
+__all__ = [
+    "ACCOUNT",
+    "PINNED",
+    "StudioServer",
+    "address",
+    "begin",
+    "data_folder",
+    "down",
+    "program_of",
+    "running",
+    "up",
+]
 
 PINNED = "1.23.2"
 ACCOUNT = "curator@counteranimal.invalid"
-PATIENCE = 300.0
+# A first start takes a minute of CPU, which a busy machine may stretch tenfold; a server that has died is told at once.
+PATIENCE = 900.0
 STOPPING = 15.0
 
 
@@ -68,6 +81,11 @@ class StudioServer:
 def data_folder(settings: Settings) -> Path:
     """Return where the local server keeps its data: in the workspace."""
     return settings.home.resolve() / "label-studio"
+
+
+def program_of(settings: Settings) -> Path:
+    """Return where the server's program is or would be: a relative environment is also looked for in the checkout."""
+    return in_checkout(settings.label_studio_venv).resolve() / "bin" / "label-studio"
 
 
 def address(settings: Settings) -> tuple[str, str]:
@@ -107,10 +125,34 @@ def up(settings: Settings, data_dir: Path, *, port: int | None = None) -> Studio
     EnvironmentFailure
         If the port is taken, the server does not come up, or what answers is not it.
     """
-    program = settings.label_studio_venv.resolve() / "bin" / "label-studio"
+    folder = data_dir.resolve()
+    already = running(folder) is not None
+    server = begin(settings, folder, port=port)
+    try:
+        _await(server)
+        _prove(server)
+    except BaseException:
+        if not already:
+            down(folder)
+        raise
+    return server
+
+
+def begin(settings: Settings, data_dir: Path, *, port: int | None = None) -> StudioServer:
+    """Start the server without waiting until it is up, or return the one that runs already; `up` then waits for it.
+
+    Raises
+    ------
+    MissingDependency
+        If the server's environment is not installed.
+    EnvironmentFailure
+        If the port is taken.
+    """
+    program = program_of(settings)
     if not program.exists():
         raise MissingDependency(
-            f"Label Studio is not installed at {settings.label_studio_venv}; run `make label-studio`"
+            f"Label Studio is not installed at {program.parents[1]}; run `make label-studio` in the checkout, "
+            "or set COUNTERANIMAL_LABEL_STUDIO_VENV to an environment that has it"
         )
     folder = data_dir.resolve()
     own = running(folder)
@@ -119,7 +161,6 @@ def up(settings: Settings, data_dir: Path, *, port: int | None = None) -> Studio
             raise UsageError(
                 f"Label Studio already runs at {own.url}; stop it with `counteranimal label-studio down` first"
             )
-        _prove(own)
         return own
     chosen = _free_port(port, folder)
     for part in (folder, folder / "data", folder / "secrets"):
@@ -174,14 +215,6 @@ def _start(program: Path, folder: Path, port: int) -> StudioServer:
     server = StudioServer(f"http://127.0.0.1:{port}", port, process.pid, _birth(process.pid), folder)
     values = {name: value for name, value in asdict(server).items() if name != "data_dir"}
     (folder / "server.json").write_text(json.dumps(values) + "\n", encoding="utf-8")
-    try:
-        _await(server, process)
-        _prove(server)
-    except BaseException:
-        process.kill()
-        process.wait()
-        (folder / "server.json").unlink(missing_ok=True)
-        raise
     return server
 
 
@@ -211,14 +244,14 @@ def _environment(folder: Path) -> dict[str, str]:
     return plain | {f"LABEL_STUDIO_{name}": value for name, value in prefixed.items()}
 
 
-def _await(server: StudioServer, process: subprocess.Popen[bytes]) -> None:
+def _await(server: StudioServer) -> None:
     """Wait until our process says that it serves our port, and the port says that it is up."""
     log = server.data_dir / "server.log"
     deadline = time.monotonic() + PATIENCE
     with bar() as progress:
         progress.add_task("starting Label Studio (the first start takes about a minute)", total=None)
         while time.monotonic() < deadline:
-            if process.poll() is not None:
+            if running(server.data_dir) is None:
                 said = " ".join(log.read_text(encoding="utf-8", errors="replace").split())[-300:]
                 raise EnvironmentFailure(f"Label Studio ended while starting (...{said}); its log is {log}")
             # Its own log line comes first: only then may our token be shown to whatever holds the port.

@@ -1,13 +1,14 @@
 """The demo: the whole main job on real photos, as a list of steps that a verb and a flow both run.
 
 Decides what the demo crawls (a sample upstream on loopback, or a little of the real iNaturalist), who votes (simulated raters,
-called so) and that a second run redoes nothing. Each step starts the servers it needs and stops them again, so that any step
-may be killed and run again.
+called so) and that a second run redoes nothing. Each step has the servers it needs and stops them again, so that any step may be
+killed and run again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +31,7 @@ from counteranimal.steps import curation, publishing, rounds, splitting
 from counteranimal.steps.run import Outcome, Run
 from counteranimal.workspace import Workspace, write_atomically
 
-__all__ = ["DEFAULT_PORT", "DEMO", "LIVE", "VERSION", "Place", "prepare", "prepare_live"]
+__all__ = ["DEFAULT_PORT", "DEMO", "LIVE", "VERSION", "Place", "label_studio", "prepare", "prepare_live"]
 
 VERSION = "1.0.0"
 ROUND = "demo"
@@ -94,6 +95,30 @@ def _sample(run: Run) -> SampleIndex:
     return open_sample(Place(run.workspace.home.parent).sample)
 
 
+@contextmanager
+def label_studio(place: Place, settings: Settings) -> Iterator[None]:
+    """Begin the demo's Label Studio at once, since its first start takes a minute, and see that it is stopped in the end.
+
+    Raises
+    ------
+    MissingDependency
+        If it is not installed: before the work, not in the middle of it.
+    """
+    chosen = settings.model_copy(update={"home": place.home})
+    folder = server.data_folder(chosen)
+    try:
+        if not _labelled(Workspace(place.home, settings.journal_url)):
+            server.begin(chosen, folder)
+        yield
+    finally:
+        server.down(folder)
+
+
+def _labelled(workspace: Workspace) -> bool:
+    known = known_rounds(workspace.journal).get(ROUND)
+    return known is not None and known.closed
+
+
 def crawl(run: Run) -> Outcome:
     """Crawl the sample upstream, which runs on loopback for as long as this step does."""
     port = int(run.recipe.sources[0].loopback[0].rpartition(":")[2])
@@ -108,12 +133,11 @@ def crawl_live(run: Run) -> Outcome:
 
 def label(run: Run) -> Outcome:
     """Hold a round on a real Label Studio: push, let simulated raters vote, pull, settle disagreements, close."""
-    known = known_rounds(run.workspace.journal).get(ROUND)
-    if known is not None and known.closed:
-        return Outcome("label", {}, "the round is closed already; every vote is kept")
     folder = server.data_folder(run.settings)
-    server.up(run.settings, folder)
     try:
+        if _labelled(run.workspace):
+            return Outcome("label", {}, "the round is closed already; every vote is kept")
+        server.up(run.settings, folder)
         votes = _vote(run)
     finally:
         # Also one that a killed run left behind: the demo's workspace has a server of its own.
@@ -129,15 +153,22 @@ def _vote(run: Run) -> dict[str, object]:
         rounds.push(run, round_id=ROUND)
         rounds.simulate(run, round_id=ROUND, answers=SimulatedRaters(truth, error_rate=ERROR_RATE, seed=seed))
         rounds.pull(run, round_id=ROUND)
-        waiting = queue(run.recipe, run.workspace, round_id=ROUND)
-        if waiting:
-            settled = adjudication_of(ROUND)
-            rounds.adjudicate(run, round_id=ROUND, adjudicator=ADJUDICATOR)
-            rounds.simulate(run, round_id=settled, answers=SimulatedRaters(truth, error_rate=0.0, seed=seed))
-            rounds.pull(run, round_id=settled)
-            rounds.close(run, round_id=settled)
+        settled = _settle(run, SimulatedRaters(truth, error_rate=0.0, seed=seed))
     rounds.close(run, round_id=ROUND)
-    return {"photos": planned.counts.get("photos", 0), "votes": planned.counts.get("votes", 0), "settled": len(waiting)}
+    return {"photos": planned.counts.get("photos", 0), "votes": planned.counts.get("votes", 0), "settled": settled}
+
+
+def _settle(run: Run, answers: SimulatedRaters) -> int:
+    """Hold the round that settles disagreements, also one that a killed run has left open; return how many it settled."""
+    name = adjudication_of(ROUND)
+    begun = known_rounds(run.workspace.journal).get(name)
+    if queue(run.recipe, run.workspace, round_id=ROUND) or (begun is not None and not begun.closed):
+        rounds.adjudicate(run, round_id=ROUND, adjudicator=ADJUDICATOR)
+        rounds.simulate(run, round_id=name, answers=answers)
+        rounds.pull(run, round_id=name)
+        rounds.close(run, round_id=name)
+    held = known_rounds(run.workspace.journal).get(name)
+    return len(held.photos) if held is not None else 0
 
 
 def freeze(run: Run) -> Outcome:
@@ -156,7 +187,7 @@ def freeze(run: Run) -> Outcome:
         raise IntegrityError(
             f"release {VERSION} at {path} was made from other splits; a version is never changed, choose another --folder"
         )
-    return Outcome("freeze", {"version": VERSION, "digest": release.digest}, "frozen already")
+    return Outcome("freeze", publishing.export(run, version=VERSION), "frozen already")
 
 
 def check(run: Run) -> Outcome:

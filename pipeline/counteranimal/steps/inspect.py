@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from counteranimal.annotate.server import program_of
 from counteranimal.errors import UsageError
 from counteranimal.settings import Settings
 from counteranimal.steps.curation import conservation
@@ -158,6 +159,6 @@ def _installed(package: str, otherwise: str) -> tuple[str, bool, str]:
 
 
 def _label_studio(settings: Settings) -> tuple[str, bool, str]:
-    program = settings.label_studio_venv / "bin" / "label-studio"
+    program = program_of(settings)
     ready = os.access(program, os.X_OK)
     return ("label-studio", ready, str(program) if ready else "run `make label-studio` for a local server")

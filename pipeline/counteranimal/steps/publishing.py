@@ -21,6 +21,7 @@ from counteranimal.freeze import photos as freeze_photos
 from counteranimal.freeze import sign, write
 from counteranimal.freeze.inputs import Terms
 from counteranimal.models import load_model
+from counteranimal.models.registry import require_known
 from counteranimal.release.layout import parse_version
 from counteranimal.release.read import Release, open_release
 from counteranimal.report.gather import gather
@@ -29,11 +30,12 @@ from counteranimal.report.summary import summary_text
 from counteranimal.settings import Settings
 from counteranimal.steps.curation import similar, snapshot
 from counteranimal.steps.discovered import on_verdicts
+from counteranimal.steps.models import check_models
 from counteranimal.steps.rounds import agreement
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.steps.splitting import embeddings_of, per_class_rule, photo_set
 
-__all__ = ["evaluate", "evaluate_release", "freeze", "headline", "keys", "release_of", "report"]
+__all__ = ["evaluate", "evaluate_release", "export", "freeze", "headline", "keys", "release_of", "report"]
 
 
 def release_of(run: Run, version: str) -> Path:
@@ -62,6 +64,7 @@ def freeze(run: Run, *, version: str, private_key: Path | None = None) -> Outcom
         PEM file made by `keygen`; without it the workspace's own key signs.
     """
     parse_version(version)
+    check_models(run.recipe)
     snapshot(run)
     similar(run)
     answers = settle(run.recipe, run.workspace)
@@ -78,10 +81,15 @@ def freeze(run: Run, *, version: str, private_key: Path | None = None) -> Outcom
     draft = freeze_draft.draft(run.recipe, run.workspace, terms, workers=run.settings.workers)
     key = private_key or keys(run)[0]
     path = write.write_release(draft, run.workspace.folder("releases"), private_key=key)
-    release = open_release(path)
-    exported = freeze_photos.export_photos(release.entries, run.workspace, run.workspace.folder("photos"))
-    counts = {"version": version, "entries": len(release.entries), "digest": release.digest, **exported}
+    counts = export(run, version=version)
     return Outcome("freeze", {**counts, "release": str(path), "discovery": on_verdicts(run)})
+
+
+def export(run: Run, *, version: str) -> dict[str, object]:
+    """Write a release's published photos into the workspace, those that are missing; a freeze may be killed before this."""
+    release = open_release(release_of(run, version))
+    exported = freeze_photos.export_photos(release.entries, run.workspace, run.workspace.folder("photos"))
+    return {"version": version, "entries": len(release.entries), "digest": release.digest, **exported}
 
 
 def _candidates(run: Run) -> dict[str, list[int]]:
@@ -99,6 +107,8 @@ def evaluate(run: Run, *, version: str, models: Sequence[str] = ()) -> Outcome:
     chosen = tuple(models) or run.recipe.evaluate.models
     if not chosen:
         raise UsageError("no model is named; add models to [evaluate] in the recipe or pass --model")
+    for spec in chosen:
+        require_known(spec)
     release = open_release(release_of(run, version))
     out = run.workspace.folder("evaluations") / version
     evaluator = Evaluator(run.settings, store=embeddings_of(run.workspace))
@@ -109,6 +119,8 @@ def evaluate_release(
     release: Release, models: Sequence[str], *, photos: Path, settings: Settings, out: Path
 ) -> Outcome:
     """Evaluate models on a release anywhere; needs no workspace."""
+    for spec in models:
+        require_known(spec)
     return _evaluated(Evaluator(settings), release, models, photos=photos, out=out)
 
 
