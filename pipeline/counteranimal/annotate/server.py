@@ -194,7 +194,8 @@ def running(data_dir: Path) -> StudioServer | None:
         found = StudioServer(**{**values, "data_dir": data_dir})
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    return found if _birth(found.pid) == found.started else None
+    # A process that had ended before its start could be read has none, and does not run.
+    return found if found.started and _birth(found.pid) == found.started else None
 
 
 def _start(program: Path, folder: Path, port: int) -> StudioServer:
