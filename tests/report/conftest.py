@@ -105,46 +105,65 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
+def _entries_and_splits(photo_ids: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return rows of `entries` and `splits`: four classes and three backgrounds in turn, both folds."""
+    entries, splits = [], []
+    for number, photo_id in enumerate(photo_ids):
+        class_id, background = list(CLASSES)[number % 4], BACKGROUNDS[number % 3]
+        shared = {
+            "photo_id": photo_id, "class_id": class_id, "background": background,
+            "fold": "report" if number % 2 else "select",
+        }  # fmt: skip
+        entries.append(
+            {
+                **shared, "kind": "composite" if number % 5 else "photo", "licence": "CC-BY-4.0", "author": f"Author {number}",
+                "page_url": f"https://example.org/{number}",
+            }
+        )  # fmt: skip
+        group = {"water": "common", "grass": "counter"}.get(background, "other")
+        splits.append({**shared, "split": "stand-in", "group": group})
+    return entries, splits
+
+
+def _duplicates(photo_ids: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return rows of `clusters` (one near copy, dropped) and of `unsure_pairs` (one)."""
+    first, second, third, fourth = photo_ids[:4]
+    clusters = [
+        {"photo_id": first, "cluster": second, "kept": False, "reason": "near", "partner": second, "phash_distance": 4,
+         "dhash_distance": 6, "pixel_difference": 0.021, "rule": "pHash 12, dHash 14, pixels 0.06"},
+        {"photo_id": second, "cluster": second, "kept": True, "reason": "kept"},
+    ]  # fmt: skip
+    unsure = [
+        {"photo_a": third, "photo_b": fourth, "phash_distance": 9, "dhash_distance": 11, "pixel_difference": 0.07,
+         "why": "same scene"},
+    ]  # fmt: skip
+    return clusters, unsure
+
+
+def _agreement() -> dict[str, Any]:
+    return {
+        "background": {"alpha": 0.861, "low": 0.81, "high": 0.91, "n_photos": 36, "n_votes": 72, "raw": 0.93},
+        "usable": {"alpha": 0.55, "low": None, "high": None, "n_photos": 36, "n_votes": 72, "raw": 0.98},
+        "per_class": {"ostrich": {"alpha": 0.9, "low": 0.7, "high": 1.0, "n_photos": 9, "n_votes": 18, "raw": 0.95}},
+        "workers": {"jane@example.org": {"n": 36}, "joe@example.org": {"n": 36}},
+        "gate": "pass",
+    }
+
+
+def _identities() -> dict[str, dict[str, Any]]:
+    classifiers = {
+        name: {"spec": name, "family": "imagenet", "architecture": name, "weights_sha256": f"{i}" * 64, "lineage": []}
+        for i, name in enumerate(MODELS[:3])
+    }
+    return {**classifiers, "stand-in": STAND_IN}
+
+
 @pytest.fixture
 def context(gallery: dict[str, Path]) -> ReportContext:
     """A whole context: four classes, one without a pair, four models, 36 photos on three backgrounds."""
-    entries, splits = [], []
-    for number, photo_id in enumerate(sorted(gallery)):
-        class_id, background = list(CLASSES)[number % 4], BACKGROUNDS[number % 3]
-        group = {"water": "common", "grass": "counter"}.get(background, "other")
-        fold = "report" if number % 2 else "select"
-        entries.append(
-            {
-                "photo_id": photo_id, "class_id": class_id, "background": background, "kind": "composite" if number % 5 else "photo",
-                "licence": "CC-BY-4.0", "author": f"Author {number}", "page_url": f"https://example.org/{number}", "fold": fold,
-            }
-        )  # fmt: skip
-        splits.append(
-            {
-                "split": "stand-in",
-                "photo_id": photo_id,
-                "class_id": class_id,
-                "background": background,
-                "group": group,
-                "fold": fold,
-            }
-        )
     ids = sorted(gallery)
-    clusters = [
-        {"photo_id": ids[0], "cluster": ids[1], "kept": False, "reason": "near", "partner": ids[1], "phash_distance": 4,
-         "dhash_distance": 6, "pixel_difference": 0.021, "rule": "pHash 12, dHash 14, pixels 0.06"},
-        {"photo_id": ids[1], "cluster": ids[1], "kept": True, "reason": "kept"},
-    ]  # fmt: skip
-    unsure = [
-        {
-            "photo_a": ids[2],
-            "photo_b": ids[3],
-            "phash_distance": 9,
-            "dhash_distance": 11,
-            "pixel_difference": 0.07,
-            "why": "same scene",
-        }
-    ]
+    entries, splits = _entries_and_splits(ids)
+    clusters, unsure = _duplicates(ids)
     entry_table, split_table = tables.conform("entries", entries), tables.conform("splits", splits)
     return ReportContext(
         title="Animals on water and on grass",
@@ -155,25 +174,13 @@ def context(gallery: dict[str, Path]) -> ReportContext:
             {"duplicate near": 3, "duplicate exact": 2, "rejected E_LICENSE": 3, "rejected E_TYPE": 1, "failed E_GONE": 2},
         ),
         cluster_reasons={"unique": 34, "kept": 2, "near": 3},
-        agreement={
-            "background": {"alpha": 0.861, "low": 0.81, "high": 0.91, "n_photos": 36, "n_votes": 72, "raw": 0.93},
-            "usable": {"alpha": 0.55, "low": None, "high": None, "n_photos": 36, "n_votes": 72, "raw": 0.98},
-            "per_class": {"ostrich": {"alpha": 0.9, "low": 0.7, "high": 1.0, "n_photos": 9, "n_votes": 18, "raw": 0.95}},
-            "workers": {"jane@example.org": {"n": 36}, "joe@example.org": {"n": 36}},
-            "gate": "pass",
-        },
+        agreement=_agreement(),
         votes={"counted": 72, "skipped": 1},
         pairs=tables.conform("pairs", _pairs()),
         splits=split_table,
         entries=entry_table,
         results=tables.conform("results", _results()),
-        identities={
-            **{
-                name: {"spec": name, "family": "imagenet", "architecture": name, "weights_sha256": f"{i}" * 64, "lineage": []}
-                for i, name in enumerate(MODELS[:3])
-            },
-            "stand-in": STAND_IN,
-        },
+        identities=_identities(),
         selectors={"stand-in": STAND_IN},
         class_names=CLASSES,
         simulated_raters=True,
