@@ -13,6 +13,7 @@ import json
 import os
 import stat
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,6 +143,8 @@ def main() -> None:
             code = 1
             try:
                 code = crawl(order)
+            except BaseException:  # noqa: BLE001 - the child has no one else to tell
+                traceback.print_exc()
             finally:
                 sys.stderr.flush()
                 os._exit(code)

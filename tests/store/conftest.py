@@ -31,6 +31,8 @@ kind = "inaturalist"
 loopback = ["{pair}"]
 requests_per_minute = 10000000
 requests_per_day = 100000000
+bytes_per_hour = 1000000000000000
+bytes_per_day = 1000000000000000
 interval_seconds = 0.0
 in_flight = 16
 [sources.options]
