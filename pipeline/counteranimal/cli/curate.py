@@ -12,14 +12,10 @@ from counteranimal.cli.demo import demo
 from counteranimal.cli.discovered import discovery_text
 from counteranimal.errors import UsageError
 from counteranimal.freeze.sign import keygen as make_keys
-from counteranimal.recipe import load_recipe
 from counteranimal.steps import curation, publishing, rounds, splitting
-from counteranimal.steps.models import check_models
 from counteranimal.steps.run import Outcome
 
-__all__ = ["recipe", "register"]
-
-recipe = typer.Typer(help="Check a recipe.", no_args_is_help=True)
+__all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,31 +37,6 @@ def _tell(outcome: Outcome, *, as_json: bool) -> None:
     if found := outcome.counts.get("discovery"):
         sentence = f"{discovery_text(found)}\n\n{sentence}"
     emit({"step": outcome.step, **outcome.counts, "note": outcome.note}, as_json=as_json, sentence=sentence)
-
-
-@recipe.command(name="check", epilog="Example: counteranimal recipe check data_manifest/recipes/demo.toml")
-@verb
-def recipe_check(
-    file: Annotated[Path, typer.Argument(help="The recipe (TOML).")],
-    as_json: AsJson = False,
-) -> None:
-    """Check a recipe: every problem at once, with its place."""
-    checked = load_recipe(file)
-    curation.check_sources(checked)
-    check_models(checked)
-    unpinned = sum(taxon.id is None for item in checked.classes for taxon in item.taxa)
-    emit(
-        {
-            "name": checked.name,
-            "classes": len(checked.classes),
-            "sources": len(checked.sources),
-            "unpinned_taxa": unpinned,
-        },
-        as_json=as_json,
-        sentence=f"recipe {checked.name} is sound: {len(checked.classes)} classes, {len(checked.sources)} sources, "
-        f"{len(checked.splits)} splits"
-        + (f"; {unpinned} taxa have no id yet and are asked for by name" if unpinned else ""),
-    )
 
 
 @verb

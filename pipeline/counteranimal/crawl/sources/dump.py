@@ -7,7 +7,7 @@ Decides which columns a table must have and how a table or line that cannot be r
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,18 +32,18 @@ _LONGEST = 1_000_000
 
 
 class Dump:
-    """A folder of the tables; `who` is the source, for the errors' sentences."""
+    """A folder of the tables, or of those named; `who` is the source, for the errors' sentences."""
 
-    def __init__(self, folder: Path, who: str) -> None:
+    def __init__(self, folder: Path, who: str, names: Sequence[str] = tuple(_COLUMNS)) -> None:
         self._who = who
-        self._paths = {name: self._find(folder, name) for name in _COLUMNS}
+        self._paths = {name: self._find(folder, name) for name in names}
 
     def _find(self, folder: Path, name: str) -> Path:
         for path in (folder / f"{name}.csv", folder / f"{name}.csv.gz"):
             if path.is_file():
                 return path
         raise RecipeError(
-            f"source {self._who!r}: {folder} has neither {name}.csv nor {name}.csv.gz; correct its option folder"
+            f"{self._who}: {folder} has neither {name}.csv nor {name}.csv.gz; name the folder that holds it"
         )
 
     def state(self) -> list[str]:
