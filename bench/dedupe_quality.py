@@ -227,9 +227,10 @@ def peer(program: str, files: Files) -> Found:
     return Found({(place[a], place[b]) for a, b in pairs}, set(), cost.cpu)
 
 
-def recall(files: Files, found: set[tuple[int, int]], kind: str) -> float:
-    """Return the share of the photos whose copy of a kind is found beside the original."""
+def recall(files: Files, found: set[tuple[int, int]], kind: str, *, half: int | None = None) -> float:
+    """Return the share of the photos (or of every second one) whose copy of a kind is found beside the original."""
     starts = [index for index, name in enumerate(files.kind) if name == ORIGINAL]
+    starts = starts if half is None else starts[half::2]
     offset = 1 + list(EDITS).index(kind)
     return sum((start, start + offset) in found for start in starts) / len(starts)
 
@@ -259,6 +260,10 @@ def table(files: Files, found: dict[str, Found]) -> None:
     print(
         f"| **all but mirror** | {' | '.join(cells)} | {mean_recall(files, both) - mean_recall(files, found['ours'].merged):.3f} |"
     )
+    halves = [
+        f"{name} {mean_recall(files, item.merged, half=half):.3f}" for half in (0, 1) for name, item in found.items()
+    ]
+    print(f"all but mirror, even photos and odd photos: {'; '.join(halves)}")
     unrelated, photo_pairs = totals(files)
     for name, item in {**found, "ours, asked": Found(found["ours"].asked, set(), 0)}.items():
         pairs, of_photos = false_pairs(files, item.merged)
@@ -269,9 +274,9 @@ def table(files: Files, found: dict[str, Found]) -> None:
         )
 
 
-def mean_recall(files: Files, found: set[tuple[int, int]]) -> float:
+def mean_recall(files: Files, found: set[tuple[int, int]], *, half: int | None = None) -> float:
     """Return the mean recall over the kinds that plain hashes can find at all: all but the mirror image."""
-    return float(np.mean([recall(files, found, kind) for kind in EDITS if kind != "mirror"]))
+    return float(np.mean([recall(files, found, kind, half=half) for kind in EDITS if kind != "mirror"]))
 
 
 def totals(files: Files) -> tuple[int, int]:
@@ -296,25 +301,18 @@ def main() -> None:
     unrelated, _ = totals(files)
     wrong = upper(false_pairs(files, mine.merged)[0], unrelated)
     observed = 1e6 * false_pairs(files, plain.merged)[0] / unrelated
-    for figure in (
-        Figure(
-            "dedupe recall, 19 edits, against pHash <= 10",
-            mean_recall(files, mine.merged),
-            mean_recall(files, plain.merged),
-            1.0,
-            "higher",
-        ),
+    name = "dedupe recall, 19 edits, against pHash <= 10"
+    figures = [
+        Figure(name, mean_recall(files, mine.merged), mean_recall(files, plain.merged), 1.0, "higher"),
         Figure("dedupe recall, mirror images", recall(files, mine.merged, "mirror"), None, 0.99, "higher"),
-        Figure(
-            "dedupe false pairs per million, upper bound, against pHash <= 10 as observed",
-            wrong,
-            observed,
-            1.0,
-            "lower",
-        ),
         Figure("unrelated pairs", unrelated, None, 1e7, "higher"),
-        Figure("dedupe CPU seconds against imagededup", mine.cpu, found["imagededup"].cpu, 1.0, "lower"),
-    ):
+    ]
+    if observed:
+        name = "dedupe false pairs per million, upper bound, against pHash <= 10 as observed"
+        figures.append(Figure(name, wrong, observed, 1.0, "lower"))
+    else:
+        print("pHash <= 10 joins no unrelated pair at this size, so false pairs are compared in the full run only")
+    for figure in figures:
         print(figure.line())
 
 

@@ -169,7 +169,7 @@ class DedupeRules(_Frozen):
     `similar_cosine`: how close two photos lie in the selector's features before one is searched inside the other for people.
     """
 
-    phash_radius: Annotated[int, Field(ge=0, le=20)] = 12
+    phash_radius: Annotated[int, Field(ge=0, le=20)] = 14
     dhash_radius: Annotated[int, Field(ge=0, le=32)] = 14
     pixel_difference: Annotated[float, Field(gt=0, le=1)] = 0.2
     part_difference: Annotated[float, Field(gt=0, le=1)] = 0.5
