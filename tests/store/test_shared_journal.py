@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from counteranimal.crawl.crew import MOST_AT_ONCE
+from counteranimal.crawl.intake import GROUP_ITEMS
 from tests.store.conftest import NumberedSite, Nursery, workspace_of
 from tests.store.ledger import Ledger
 
@@ -71,7 +72,7 @@ def test_what_a_killed_run_left_is_taken_over(
     assert killed.crawl() == 0
     ledger.look(numbered.photos_asked()[asked:], killed=False)
     assert ledger.asked_again == set()
-    assert len(numbered.photos_asked()) <= PHOTOS + MOST_AT_ONCE
+    assert len(numbered.photos_asked()) <= PHOTOS + 2 * MOST_AT_ONCE + GROUP_ITEMS
     _stored_once(tmp_path, journal_url, wanted)
     homes = [workspace_of(tmp_path, home, journal_url, Path(store) if store else None) for home in ("a", "b")]
     assert all(not list(home.blobs.temporary_files()) for home in homes)

@@ -34,7 +34,7 @@ _HOUR = timedelta(hours=1) + _LONGEST_REQUEST
 _DAY = timedelta(days=1) + _LONGEST_REQUEST
 _LARGEST_BLOCK = 64
 _SHARE = 50
-"""A block reserves at most one part in so many of the bytes that are left: what a kill can cost."""
+"""A block takes at most one part in so many of the requests and bytes that are left: what a kill can cost."""
 
 LEAST = 1 << 18
 """Bytes that a request must be able to bring; a budget of which less is left is spent."""
@@ -169,7 +169,8 @@ class Ledger:
         spec = self._spec
         requests = min(spec.requests_per_minute - spent.minute, spec.requests_per_day - spent.day)
         received = min(spec.bytes_per_hour - spent.hour_bytes, spec.bytes_per_day - spent.day_bytes)
-        block = min(_LARGEST_BLOCK, spec.requests_per_minute // 600, requests, received // max(1, _SHARE * most_bytes))
+        share = min(requests // _SHARE, received // max(1, _SHARE * most_bytes))
+        block = min(_LARGEST_BLOCK, spec.requests_per_minute // 600, share)
         return max(1, block), Grant(now, min(most_bytes, received))
 
     def _write_back(self, connection: sa.Connection) -> None:

@@ -63,6 +63,7 @@ class Life:
         self._lease = lease
         self._now = now
         self._others: dict[str, _Other] = {}
+        self._dead: set[str] = set()
         self._earlier: list[str] = []
         self._began = time.monotonic()
 
@@ -76,6 +77,7 @@ class Life:
         self._earlier = [run for run, (home, _, _) in self._open_runs().items() if home == self.home]
         self.sign("begun")
         self.look()
+        self._began = time.monotonic()
 
     def sign(self, kind: str = "beat") -> None:
         """Record a sign of life, or the end."""
@@ -97,9 +99,17 @@ class Life:
         self._others = found
 
     def living(self) -> set[str]:
-        """Return the other homes' runs that are not known to be dead."""
+        """Return the other homes' runs that have not been judged dead."""
+        return set(self._others) - self._dead
+
+    def judge(self) -> None:
+        """Decide which runs are dead: those without a sign of life for the lease.
+
+        Decided at one moment, not whenever somebody asks: what a run left in the store is taken over by the same judgement that
+        frees what it claimed, or it would be asked for again.
+        """
         patience = time.monotonic() - self._lease
-        return {run for run, other in self._others.items() if other.seen >= patience}
+        self._dead = {run for run, other in self._others.items() if other.seen <= patience}
 
     def patience_left(self) -> float:
         """Return the seconds until runs that were silent from the beginning count as dead."""

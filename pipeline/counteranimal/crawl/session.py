@@ -86,6 +86,7 @@ class Session:
             time.sleep(min(left, self._life.between_signs))
             self._life.sign()
             self._life.look()
+        self._life.judge()
 
     async def _fetch(self, chosen: Sequence[Pending]) -> Tally:
         self._open_local(chosen)

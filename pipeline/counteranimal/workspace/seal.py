@@ -86,4 +86,6 @@ def _broken(file: Path) -> str:
             [(found,)] = connection.execute("PRAGMA integrity_check(1)").fetchall()
     except sqlite3.Error as error:
         return str(error)
+    except UnicodeDecodeError:  # SQLite's own message quotes a damaged name
+        return "its schema is not text"
     return "" if found == "ok" else " ".join(str(found).split())
