@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,7 +25,7 @@ from counteranimal.crawl.politeness import Clock
 from counteranimal.errors import EnvironmentFailure
 from counteranimal.recipe import SourceSpec
 from counteranimal.workspace import Journal
-from counteranimal.workspace.events import TABLES
+from counteranimal.workspace.events import REQUESTS_IN_ROW, TABLES
 
 __all__ = ["LEAST", "BudgetSpent", "Grant", "Ledger", "Spent", "wait_for"]
 
@@ -125,8 +127,7 @@ class Ledger:
             now = self._clock.now()
             if (grant := self._from_block(now, kind, most_bytes)) is not None:
                 return grant
-            with self._journal.exclusively("requests") as connection:
-                self._write_back(connection)
+            with self._writing_back() as connection:
                 spent = self._spent(connection, now)
                 if wait := wait_for(self._spec, spent):
                     return wait
@@ -142,12 +143,20 @@ class Ledger:
             self._back[grant.at] += grant.most_bytes - received
 
     def write_bytes(self) -> None:
-        """Record what was given back since the last request, and what is left of a block."""
+        """Record what was given back since the last request."""
+        with self._lock:
+            self._write()
+
+    def close(self) -> None:
+        """Record what was given back, and what is left of a block: nobody asks any more."""
         with self._lock:
             self._drop_block()
-            if +self._back:
-                with self._journal.exclusively("requests") as connection:
-                    self._write_back(connection)
+            self._write()
+
+    def _write(self) -> None:
+        if +self._back:
+            with self._writing_back():
+                pass
 
     def _from_block(self, now: datetime, kind: str, most_bytes: int) -> Grant | None:
         if self._block is not None:
@@ -173,20 +182,24 @@ class Ledger:
         block = min(_LARGEST_BLOCK, spec.requests_per_minute // 600, share)
         return max(1, block), Grant(now, min(most_bytes, received))
 
-    def _write_back(self, connection: sa.Connection) -> None:
+    @contextmanager
+    def _writing_back(self) -> Iterator[sa.Connection]:
+        """Open a transaction that records what was given back; it is forgotten here only when that stands in the journal."""
         rows = [
             {"source": self._spec.name, "host": "", "at": at, "kind": "bytes", "number": 0, "bytes": -number}
             for at, number in self._back.items()
             if number
         ]
-        if rows:
-            connection.execute(TABLES["requests"].insert(), rows)
+        with self._journal.exclusively("requests") as connection:
+            if rows:
+                connection.execute(TABLES["requests"].insert(), rows)
+            yield connection
         self._back.clear()
 
     def _spent(self, connection: sa.Connection, now: datetime) -> Spent:
         """Return what was spent by everybody; one look at the rows of a day."""
         table = TABLES["requests"]
-        number, at = sa.func.coalesce(table.c.number, sa.case((table.c.kind == "bytes", 0), else_=1)), table.c.at
+        number, at = REQUESTS_IN_ROW, table.c.at
 
         def total(value: sa.ColumnElement[int], window: timedelta) -> sa.ColumnElement[int]:
             return sa.func.coalesce(sa.func.sum(sa.case((at > now - window, value), else_=0)), 0)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from counteranimal import tables
 
-__all__ = ["TABLES", "prepare"]
+__all__ = ["REQUESTS_IN_ROW", "TABLES", "prepare"]
 
 metadata = sa.MetaData()
 
@@ -115,6 +115,12 @@ TABLES: dict[str, sa.Table] = {
         sa.Column("photo_id", sa.Text), sa.Column("candidate_id", sa.Text), sa.Column("why", sa.Text), sa.Column("at", _When),
     ),
 }  # fmt: skip
+
+
+REQUESTS_IN_ROW = sa.case(
+    (TABLES["requests"].c.kind == "bytes", 0), else_=sa.func.coalesce(TABLES["requests"].c.number, 1)
+)
+"""How many requests a row of `requests` counts; an earlier version left the number out and counted one a row."""
 
 
 def prepare(engine: sa.Engine) -> None:

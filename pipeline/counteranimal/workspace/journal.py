@@ -29,7 +29,7 @@ from counteranimal.errors import (
     UsageError,
 )
 from counteranimal.workspace import seal
-from counteranimal.workspace.events import TABLES, prepare
+from counteranimal.workspace.events import REQUESTS_IN_ROW, TABLES, prepare
 
 __all__ = ["Journal"]
 
@@ -193,10 +193,8 @@ class Journal:
     def budget_used(self, source: str, since: datetime) -> tuple[int, int]:
         """Return (requests, bytes) spent on a source since a moment; rows of kind `bytes` add bytes to requests counted before."""
         chosen = TABLES["requests"]
-        number = sa.func.coalesce(chosen.c.number, 1)
         query = sa.select(
-            sa.func.coalesce(sa.func.sum(number).filter(chosen.c.kind != "bytes"), 0),
-            sa.func.coalesce(sa.func.sum(chosen.c.bytes), 0),
+            sa.func.coalesce(sa.func.sum(REQUESTS_IN_ROW), 0), sa.func.coalesce(sa.func.sum(chosen.c.bytes), 0)
         ).where(chosen.c.source == source, chosen.c.at > since)
         requests, received = self._one(query)
         return int(requests), int(received)
