@@ -9,17 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from counteranimal.recipe import load_recipe
 from counteranimal.settings import load_settings
 from counteranimal.steps.run import Outcome, Run
-from counteranimal.workspace import Workspace
 
 __all__ = ["Reference", "as_task"]
 
@@ -33,13 +30,7 @@ class Reference:
 
     def open(self) -> Run:
         """Open the run that the reference points to."""
-        settings = load_settings(home=Path(self.home) if self.home else None)
-        return Run(
-            recipe=load_recipe(Path(self.recipe)),
-            workspace=Workspace(settings.home, settings.journal_url, settings.store),
-            settings=settings,
-            now=datetime.now(UTC),
-        )
+        return Run.of(Path(self.recipe), load_settings(home=Path(self.home) if self.home else None))
 
 
 def as_task(step: Callable[..., Outcome], *, say: bool = False) -> Callable[..., dict[str, Any]]:

@@ -263,6 +263,11 @@ class Recipe(_Frozen):
         chosen = self.backgrounds or tuple(backgrounds())
         return tuple(name for name, item in backgrounds().items() if item.decides and name in chosen)
 
+    @property
+    def unpinned(self) -> tuple[str, ...]:
+        """Taxa without an id, which sources ask for by name, so that homonyms may come along."""
+        return tuple(taxon.name for item in self.classes for taxon in item.taxa if taxon.id is None)
+
     def class_by_id(self, class_id: str) -> RecipeClass:
         """Return a class of the recipe; raises RecipeError for an unknown id."""
         for item in self.classes:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from counteranimal.crawl.budget import Ledger
+from counteranimal.crawl.budget import BudgetSpent, Ledger
 from counteranimal.crawl.politeness import Clock
 from counteranimal.crawl.run import discover
 from counteranimal.crawl.snapshot import candidates_table
@@ -73,6 +73,17 @@ def test_recorded_answers_are_read(name: str, shared_data: Path, site: CrawledSi
     assert "/original.jp" in offer.url
     assert offer.observed_at.startswith(upstream["observed_on"])
     assert not any(str(upstream["location"]) in str(value) for value in (offer.note, offer.page_url, offer.url))
+
+
+def test_an_answer_that_the_budget_cuts_off_ends_the_run_and_names_the_source(site: CrawledSite, workspace: Workspace):
+    """Near the end of the byte budget a long answer is not asked for again: the run ends, and a later one goes on."""
+    site.pages[API] = answer(b" " * 1_000_000)
+    spec = source_of(site, options={"base_url": site.url}, bytes_per_hour=600_000)
+    clock = Clock(NOW)
+    opened = open_source(Opening(spec, recipe_of(spec), Ledger(workspace.journal, spec, clock), clock, AGENT))
+    with pytest.raises(BudgetSpent, match=f"source {spec.name}: the byte budget ended"):
+        list(opened.pages(""))
+    assert len(site.seen) == 1
 
 
 @pytest.mark.shared

@@ -107,6 +107,26 @@ def test_bytes_that_did_not_come_are_given_back(workspace: Workspace, now: datet
     assert workspace.journal.budget_used("s", now - timedelta(hours=1)) == (2, 40 * MB + 1000)
 
 
+def test_bytes_given_back_survive_a_spent_budget(workspace: Workspace, now: datetime):
+    """A refused request writes nothing, so what was given back before is written with the next one."""
+    ledger = Ledger(workspace.journal, SPEC.model_copy(update={"requests_per_day": 1}), Steps(now))
+    ledger.give_back(ledger.take("h", "photo", 60 * MB), 1000)
+    with pytest.raises(BudgetSpent, match="'s' is spent \\(1 requests a day"):
+        ledger.take("h", "photo", MB)
+    ledger.close()
+    assert workspace.journal.budget_used("s", now - timedelta(hours=1)) == (1, 1000)
+
+
+def test_a_closed_ledger_leaves_nothing_reserved(workspace: Workspace, now: datetime):
+    """What is left of a block of bytes is given back at the end; its requests stay counted."""
+    spec = SPEC.model_copy(update={"requests_per_minute": 6000, "requests_per_day": 100_000, "bytes_per_hour": 10_000 * MB,
+                                   "bytes_per_day": 10_000 * MB})  # fmt: skip
+    ledger = Ledger(workspace.journal, spec, Steps(now))
+    ledger.give_back(ledger.take("h", "photo", MB), 1000)
+    ledger.close()
+    assert workspace.journal.budget_used("s", now - timedelta(hours=1)) == (10, 1000)
+
+
 def test_what_a_killed_run_reserved_counts_as_spent(workspace: Workspace, now: datetime):
     """Nobody knows what came of it, so it is not asked for again before its hour has passed."""
     Ledger(workspace.journal, SPEC, Steps(now)).take("h", "photo", 100 * MB)

@@ -1,8 +1,8 @@
 """Settle disagreements: the photos on which a round found no majority become a queue for one named person.
 
-Decides what is queued: every photo whose verdict is `no_majority`, and in a round about pairs every pair without a majority, once. The queue is a round of its own on the same server, so
-pushing, pulling and the record work as for any other. Its answers are not votes: they enter verdicts as `adjudicated` and stay
-out of every agreement figure.
+Decides what is queued: every photo whose verdict is `no_majority`, and in a round about pairs every pair without a majority,
+once. The queue is a round of its own on the same server, so pushing, pulling and the record work as for any other. Its answers
+are not votes: they enter verdicts as `adjudicated` and stay out of every agreement figure.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ def push(  # noqa: PLR0913 - what to send, where, and how photos are addressed
     Returns
     -------
     dict
-        round, projects and tasks made and relinked now, tasks found on the server without a record, tasks recorded before, tasks left out
-        because their photo was withdrawn or is no longer kept, and pages (worker -> address of the labelling page).
+        round, projects and tasks made and relinked now, tasks found on the server without a record, tasks recorded before, tasks
+        left out because their photo was withdrawn or is no longer kept, and pages (worker -> address of the labelling page).
 
     Raises
     ------

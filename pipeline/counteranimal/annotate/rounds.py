@@ -36,7 +36,8 @@ class Round:
     """A planned round.
 
     `key` names it on a server: two workspaces that share a server never meet. `photos` maps each photo to its inclusion
-    probability (in a round about pairs, their names stand for photos), `left_out` are photos that could have been drawn and were not, `gold` maps gold photos to their known background.
+    probability (in a round about pairs, their names stand for photos), `left_out` are photos that could have been drawn and were
+    not, `gold` maps gold photos to their known background.
     """
 
     round_id: str

@@ -22,7 +22,6 @@ from typing import Annotated, Any, ParamSpec
 import typer
 
 from counteranimal.errors import CounteranimalError
-from counteranimal.recipe import load_recipe
 from counteranimal.settings import Settings, load_settings
 from counteranimal.steps.run import Run
 from counteranimal.workspace import Workspace
@@ -135,9 +134,7 @@ def open_workspace(home: Path | None) -> tuple[Workspace, Settings]:
 
 def open_run(recipe: Path, home: Path | None) -> Run:
     """Return everything a step needs, with the recipe checked and the moment taken."""
-    checked = load_recipe(recipe)
-    workspace, settings = open_workspace(home)
-    return Run(recipe=checked, workspace=workspace, settings=settings, now=datetime.now(UTC))
+    return Run.of(recipe, load_settings(home=home))
 
 
 def emit(content: Mapping[str, Any], *, as_json: bool, sentence: str | None = None) -> None:

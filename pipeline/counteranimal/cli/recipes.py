@@ -48,7 +48,7 @@ def check(file: RecipePath, as_json: AsJson = False) -> None:
     checked = load_recipe(file)
     curation.check_sources(checked)
     check_models(checked)
-    unpinned = [taxon.name for item in checked.classes for taxon in item.taxa if taxon.id is None]
+    unpinned = checked.unpinned
     bare = [item.id for item in checked.classes if not item.taxa]
     sentence = f"recipe {checked.name} is sound: {len(checked.classes)} classes, {len(checked.sources)} sources, {len(checked.splits)} splits"
     if unpinned:

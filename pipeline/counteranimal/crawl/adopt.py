@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 
@@ -44,6 +44,15 @@ class Reconciled:
     adopted: int = 0
     damaged: int = 0
     unknown: list[str] = field(default_factory=list)
+
+    def __iadd__(self, more: Reconciled) -> Self:
+        """Add what a later look at the same store found; `unknown` is what that one still cannot explain."""
+        self.finished += more.finished
+        self.removed += more.removed
+        self.adopted += more.adopted
+        self.damaged += more.damaged
+        self.unknown = more.unknown
+        return self
 
     def sentence(self) -> str:
         """Return what was found as one line, empty when nothing was."""

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Self
 
 import sqlalchemy as sa
 
@@ -44,6 +45,11 @@ LEAST = 1 << 18
 
 class BudgetSpent(EnvironmentFailure):
     """A source's hourly or daily budget is used up; what was done is kept and a later run goes on."""
+
+    @classmethod
+    def within(cls, source: str) -> Self:
+        """Return the error of an answer that the end of the byte budget cuts off."""
+        return cls(f"source {source}: the byte budget ended within an answer; what was done is kept, run again later")
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ class _Intake:
     """What one request may bring, by its budget, and what it brought."""
 
     grant: Grant
+    source: str
     received: int = 0
 
     def add(self, body: bytearray, piece: bytes, most: int) -> None:
@@ -74,9 +75,7 @@ class _Intake:
             raise Rejected(Reason.TOO_LARGE, f"the body has more than {most} bytes")
         # One more piece may be under way already.
         if self.received > self.grant.most_bytes - _STEP:
-            raise BudgetSpent(
-                "the byte budget of a source ended within a photo; what was done is kept, run again later"
-            )
+            raise BudgetSpent.within(self.source)
 
 
 class PhotoClient:
@@ -214,7 +213,7 @@ class PhotoClient:
         """Send one request in its lane's turn and return what `read` makes of the answer."""
         lane = self.lane_of(url)
         async with lane.turn(lambda: self._permit(url, source, kind)) as grant:
-            intake = _Intake(grant)
+            intake = _Intake(grant, source)
             with asking(url, self._reach[source]) as asked:
                 try:
                     async with (

@@ -1,4 +1,6 @@
-"""Writes the ids of taxa into a recipe's text, and leaves every other character of it as it is.
+"""Writes the ids of taxa into a recipe's text, and leaves every other word of it, comments too, as it is.
+
+Only the spacing within a changed taxon's braces may differ, and lines end with LF afterwards.
 
 Decides what becomes of a name that no single active taxon bears: it stays unpinned and is told. Leaves who knows taxa to
 `sources.taxa`.

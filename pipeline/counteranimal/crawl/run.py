@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from counteranimal.crawl.adopt import Reconciled, lost_photos
+from counteranimal.crawl.adopt import lost_photos
 from counteranimal.crawl.candidates import changed, judge
 from counteranimal.crawl.claims import Life
 from counteranimal.crawl.crew import as_failure
@@ -51,7 +51,7 @@ def discover(recipe: Recipe, workspace: Workspace, *, settings: Settings, now: d
         Naming source and cursor; what came before is journalled and the next run goes on there.
     """
     clock = Clock(now)
-    counts: Counter[str] = Counter({"offered": 0, "new": 0, "changed": 0, "unpinned_taxa": 0})
+    counts: Counter[str] = Counter({"offered": 0, "new": 0, "changed": 0, "unpinned_taxa": len(recipe.unpinned)})
     with bar() as progress:
         for opening in openings(recipe, workspace.journal, settings, clock):
             task = progress.add_task(f"Asking {opening.spec.name}", total=None)
@@ -60,14 +60,13 @@ def discover(recipe: Recipe, workspace: Workspace, *, settings: Settings, now: d
                     counts.update(seen)
                     progress.advance(task, seen["offered"])
             finally:
-                opening.ledger.write_bytes()
+                opening.ledger.close()
     return dict(counts)
 
 
 def _ask(opening: Opening, journal: Journal) -> Iterator[Counter[str]]:
     """Journal one source's pages behind its cursor, and yield what each of them brought."""
     source, spec, clock = open_source(opening), opening.spec, opening.clock
-    yield Counter({"offered": 0, "unpinned_taxa": len(getattr(source, "unpinned", ()))})
     cursor = _cursor(journal, spec, source)
     for page in source.pages(cursor):
         rows = [judge(spec.name, offer, opening.recipe.licences.allow, clock.now()) for offer in page.offers]
@@ -143,7 +142,7 @@ def fetch_pending(  # noqa: PLR0913 - the stage's interface, agreed with `steps`
     tally = session.fetch(chosen)
     if session.elsewhere and not (tally.stopped or tally.spent):
         session.wait_for_silent_runs()
-        _add(found, session.reconcile())
+        found += session.reconcile()
         again = pending(recipe, workspace.journal, now=now, retry=retry)
         tally = session.fetch([item for item in again if item.candidate_id in session.elsewhere])
     life.sign("ended")
@@ -179,13 +178,6 @@ class Preview:
     hosts: dict[str, int]
     forecasts: list[Forecast]
     closed: dict[str, datetime]
-
-
-def _add(found: Reconciled, more: Reconciled) -> None:
-    found.finished += more.finished
-    found.removed += more.removed
-    found.adopted += more.adopted
-    found.damaged += more.damaged
 
 
 def _require_nothing_lost(workspace: Workspace) -> None:

@@ -77,7 +77,11 @@ class Session:
         self._claims.elsewhere.clear()
         if chosen:
             self._life.sign()
-            self._tally += asyncio.run(self._fetch(chosen))
+            try:
+                self._tally += asyncio.run(self._fetch(chosen))
+            finally:
+                for opening in self._openings:
+                    opening.ledger.close()
         return self._tally
 
     def wait_for_silent_runs(self) -> None:

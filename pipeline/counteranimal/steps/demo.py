@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from counteranimal.annotate import server
@@ -18,7 +17,6 @@ from counteranimal.annotate.adjudicate import queue
 from counteranimal.annotate.raters import SimulatedRaters
 from counteranimal.annotate.rounds import adjudication_of, known_rounds
 from counteranimal.errors import IntegrityError
-from counteranimal.recipe import load_recipe
 from counteranimal.release.read import open_release
 from counteranimal.release.verify import verify
 from counteranimal.resources import resource
@@ -64,9 +62,7 @@ class Place:
 
     def open(self, settings: Settings) -> Run:
         """Return the run of this place."""
-        chosen = settings.model_copy(update={"home": self.home})
-        workspace = Workspace(self.home, settings.journal_url, settings.store)
-        return Run(recipe=load_recipe(self.recipe), workspace=workspace, settings=chosen, now=datetime.now(UTC))
+        return Run.of(self.recipe, settings.model_copy(update={"home": self.home}))
 
 
 def prepare(place: Place, settings: Settings, *, quick: bool = False, port: int = DEFAULT_PORT) -> Outcome:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,13 +78,15 @@ def pin_recipe(file: Path, *, settings: Settings, dump: Path | None = None) -> d
         ) as tables:
             found = pin(recipe, TaxaTable(tables))
     else:
-        found = pin(recipe, _api(recipe, settings))
+        with _api(recipe, settings) as taxa:
+            found = pin(recipe, taxa)
     if found.new:
         write_atomically(file, found.text.encode())
     return {"pinned": found.new, "known": found.known, "unpinned": list(found.problems)}
 
 
-def _api(recipe: Recipe, settings: Settings) -> TaxaApi:
+@contextmanager
+def _api(recipe: Recipe, settings: Settings) -> Iterator[TaxaApi]:
     asked = [spec for spec in recipe.sources if spec.kind == "inaturalist"]
     if not asked:
         raise UsageError(
@@ -93,7 +96,10 @@ def _api(recipe: Recipe, settings: Settings) -> TaxaApi:
     opening = next(
         item for item in openings(recipe, journal, settings, Clock(datetime.now(UTC))) if item.spec == asked[0]
     )
-    return TaxaApi(Api(opening), read_options(INaturalistOptions, asked[0]).base_url)
+    try:
+        yield TaxaApi(Api(opening), read_options(INaturalistOptions, asked[0]).base_url)
+    finally:
+        opening.ledger.close()
 
 
 def begin_recipe(file: Path, classes: Sequence[str]) -> dict[str, Any]:
@@ -153,7 +159,7 @@ def _class_text(index: int) -> str:
     words = [word.strip() for word in wordnet.split(",")]
     species = next((word for word in words if _SPECIES.fullmatch(word)), None)
     hint = (
-        f'# taxa = [{{ name = "{species}", rank = "species" }}]  # the synset\'s own words: check, then take the sign away\n'
+        f'# taxa = [{{ name = "{species}", rank = "species" }}]  # the synset\'s own words: check, then remove the #\n'
         if species
         else '# taxa = [{ name = "Genus species", rank = "species" }]\n'
     )

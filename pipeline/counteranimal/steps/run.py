@@ -11,9 +11,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
-from counteranimal.recipe import Recipe
+from counteranimal.recipe import Recipe, load_recipe
 from counteranimal.settings import Settings
 from counteranimal.workspace import Workspace
 
@@ -30,6 +31,13 @@ class Run:
     workspace: Workspace
     settings: Settings
     now: datetime
+
+    @classmethod
+    def of(cls, recipe: Path, settings: Settings) -> Run:
+        """Return the run of a recipe's file, checked, in the settings' workspace, from this moment on."""
+        checked = load_recipe(recipe)
+        workspace = Workspace(settings.home, settings.journal_url, settings.store)
+        return cls(recipe=checked, workspace=workspace, settings=settings, now=datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)

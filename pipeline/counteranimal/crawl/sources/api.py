@@ -21,7 +21,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from counteranimal.crawl.address import Reach, asking, connect
-from counteranimal.crawl.budget import Grant
+from counteranimal.crawl.budget import BudgetSpent, Grant
 from counteranimal.crawl.politeness import LONGEST_WAIT, backoff, retry_after
 from counteranimal.crawl.sources.protocol import Opening
 from counteranimal.errors import PolicyError, Rejected, UpstreamError
@@ -175,7 +175,9 @@ class Api:
         started = time.monotonic()
         for piece in answer.iter_content(_STEP):
             body += piece
-            if len(body) > grant.most_bytes - _STEP or time.monotonic() - started > _DEADLINE:
-                raise _Again(
-                    f"the answer is larger than {grant.most_bytes} bytes or takes over {_DEADLINE:.0f} seconds"
-                )
+            if len(body) > grant.most_bytes - _STEP:
+                if grant.most_bytes < _LARGEST:
+                    raise BudgetSpent.within(self._opening.spec.name)
+                raise _Again(f"the answer is larger than {_LARGEST} bytes")
+            if time.monotonic() - started > _DEADLINE:
+                raise _Again(f"the answer takes over {_DEADLINE:.0f} seconds")

@@ -20,7 +20,7 @@ from counteranimal.crawl.candidates import Offer
 from counteranimal.crawl.sources.api import Api
 from counteranimal.crawl.sources.protocol import Opening, Page, read_options
 from counteranimal.errors import RecipeError, UpstreamError
-from counteranimal.recipe import Recipe, RecipeClass, Taxon
+from counteranimal.recipe import RecipeClass, Taxon
 
 __all__ = ["LICENCE_VERSION", "INaturalistOptions", "INaturalistSource", "codes_of"]
 
@@ -32,11 +32,13 @@ _CODES = {"CC0-1.0": "cc0"} | {
 _SIZES = ("square", "small", "medium", "large", "original")
 
 
-def codes_of(recipe: Recipe) -> list[str]:
-    """Return iNaturalist's codes of the licences that a recipe allows; raises RecipeError where it has none of them."""
-    codes = sorted(_CODES[name] for name in recipe.licences.allow if name in _CODES)
+def codes_of(opening: Opening) -> list[str]:
+    """Return iNaturalist's codes of the licences that the recipe allows; raises RecipeError where it has none of them."""
+    codes = sorted(_CODES[name] for name in opening.recipe.licences.allow if name in _CODES)
     if not codes:
-        raise RecipeError(f"the recipe allows no licence that iNaturalist has; it has {', '.join(_CODES)}")
+        raise RecipeError(
+            f"source {opening.spec.name!r}: the recipe allows no licence that iNaturalist has; it has {', '.join(_CODES)}"
+        )
     return codes
 
 
@@ -108,13 +110,8 @@ class INaturalistSource:
         if self._options.quality_grade != "any":
             filters["quality_grade"] = self._options.quality_grade
         if self._options.only_licensed:
-            filters["photo_license"] = ",".join(codes_of(opening.recipe))
+            filters["photo_license"] = ",".join(codes_of(opening))
         return filters
-
-    @property
-    def unpinned(self) -> tuple[str, ...]:
-        """Taxa that are asked for by name because the recipe gives no id, so that homonyms may come along."""
-        return tuple(taxon.name for item in self._recipe.classes for taxon in item.taxa if taxon.id is None)
 
     def pages(self, cursor: str) -> Iterator[Page]:
         """Yield the observations behind the cursor, one taxon of one class after another.

@@ -71,16 +71,11 @@ class OpenDataSource:
         self._options = options = read_options(OpenDataOptions, opening.spec)
         self._name = opening.spec.name
         self._recipe = opening.recipe
-        self._licences = codes_of(opening.recipe) if options.only_licensed else []
+        self._licences = codes_of(opening) if options.only_licensed else []
         self._dump = Dump((opening.recipe.base / options.folder).resolve(), self._name)
         taxa = [[item.id, [(taxon.name, taxon.rank, taxon.id) for taxon in item.taxa]] for item in self._recipe.classes]
         asked = [options.quality_grade, options.photos_per_observation, options.photo_base_url, options.photo_size]
         self.query = json.dumps([self._dump.state(), asked, self._licences, taxa])
-
-    @property
-    def unpinned(self) -> tuple[str, ...]:
-        """Taxa that are found by name and rank because the recipe gives no id."""
-        return tuple(taxon.name for item in self._recipe.classes for taxon in item.taxa if taxon.id is None)
 
     def pages(self, cursor: str) -> Iterator[Page]:
         """Yield the photos behind the cursor in the order of their ids.
