@@ -51,6 +51,9 @@ class NearDecoder:
     def inspect(self, data: bytes) -> ImageInfo:
         return inspect(data)
 
+    async def inspected(self, data: bytes) -> ImageInfo:
+        return inspect(data)
+
 
 def put_carelessly(self: Blobs, blobs: Sequence[Blob]) -> list[str]:
     """Write in place: what is cut short here stands under a digest that it does not have."""
@@ -95,6 +98,7 @@ def die_at(point: int) -> None:
     durable._PIECE = PIECE  # type: ignore[misc]
     os.write = counted(os.write, is_file)
     os.fsync, os.replace = counted(os.fsync), counted(os.replace)
+    durable._sync_all = counted(durable._sync_all)  # type: ignore[assignment]
     committed = DefaultDialect.do_commit
 
     def commit(self: DefaultDialect, connection: Any) -> None:

@@ -11,7 +11,6 @@ import signal
 import threading
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
@@ -30,8 +29,6 @@ MOST_AT_ONCE = 24
 """Photos held in memory while they are fetched and decoded; times the size cap this bounds the run's memory."""
 
 _GRACE = 3.0
-# Attempts that are claimed and read from the journal at once: few, so that two runs share a host's photos.
-_OPENED_AT_ONCE = 16
 _LAST_TRUNCATED = 3
 
 
@@ -63,7 +60,7 @@ class Hands:
 
     open: Callable[[list[Pending]], list[Attempt]]
     get: Callable[[Attempt, Visit], Awaitable[bytes]]
-    look: Callable[[bytes], ImageInfo]
+    look: Callable[[bytes], Awaitable[ImageInfo]]
     commit: Callable[[list[Attempt]], list[Attempt]]
     clock: Clock
     advance: Callable[[], None]
@@ -74,8 +71,11 @@ class Hands:
 class _Queue:
     """What is pending for one host, opened a few at a time."""
 
-    def __init__(self, waiting: deque[Pending], open_some: Callable[[list[Pending]], list[Attempt]]) -> None:
+    def __init__(
+        self, waiting: deque[Pending], open_some: Callable[[list[Pending]], list[Attempt]], at_once: int
+    ) -> None:
         self._waiting = waiting
+        self._at_once = at_once
         self._open = open_some
         self._ready: deque[Attempt] = deque()
         self._opening = asyncio.Lock()
@@ -87,7 +87,7 @@ class _Queue:
         """Return the next attempt of this run, None when nothing is left."""
         async with self._opening:
             while not self._ready and self._waiting:
-                some = [self._waiting.popleft() for _ in range(min(_OPENED_AT_ONCE, len(self._waiting)))]
+                some = [self._waiting.popleft() for _ in range(min(self._at_once, len(self._waiting)))]
                 self._ready.extend(await asyncio.to_thread(self._open, some))
             return self._ready.popleft() if self._ready else None
 
@@ -99,13 +99,13 @@ class Crew:
     ----------
     hands : Hands
         See there.
-    workers : int
-        Threads that wait for decoder processes.
+    opened_at_once : int
+        Attempts of a queue that are claimed and read from the journal together.
     """
 
-    def __init__(self, hands: Hands, *, workers: int) -> None:
+    def __init__(self, hands: Hands, *, opened_at_once: int) -> None:
         self._hands = hands
-        self._workers = workers
+        self._opened_at_once = opened_at_once
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
         self._done: asyncio.Queue[Attempt | None] = asyncio.Queue(MOST_AT_ONCE)
         self._stop = asyncio.Event()
@@ -119,14 +119,12 @@ class Crew:
         EnvironmentFailure
             If photos cannot be stored or recorded; groups committed before stay.
         """
-        with ThreadPoolExecutor(self._workers, "decode") as threads, self._signals():
+        with self._signals():
             committer = asyncio.create_task(self._commit_groups())
             crew = []
             for host, waiting in queues.items():
-                queue = _Queue(waiting, self._hands.open)
-                crew += [
-                    asyncio.create_task(self._serve(queue, threads)) for _ in range(min(at_once[host], len(queue)))
-                ]
+                queue = _Queue(waiting, self._hands.open, self._opened_at_once)
+                crew += [asyncio.create_task(self._serve(queue)) for _ in range(min(at_once[host], len(queue)))]
             alive = asyncio.create_task(self._show_life())
             try:
                 await self._until_done([*crew], committer, alive)
@@ -168,23 +166,23 @@ class Crew:
         finally:
             stop.cancel()
 
-    async def _serve(self, queue: _Queue, threads: ThreadPoolExecutor) -> None:
+    async def _serve(self, queue: _Queue) -> None:
         while queue and not self._stop.is_set():
             async with self._room:
                 attempt = await queue.next()
                 # None: others emptied the queue while this one waited for room, or another run holds what was left.
                 if attempt is None or self._stop.is_set():
                     return
-                if await self._attempt(attempt, threads):
+                if await self._attempt(attempt):
                     await self._done.put(attempt)
                 self._hands.advance()
 
-    async def _attempt(self, attempt: Attempt, threads: ThreadPoolExecutor) -> bool:
+    async def _attempt(self, attempt: Attempt) -> bool:
         """Fill in how the attempt ended; False when it was not made after all and the candidate stays pending."""
         visit = Visit(attempt.candidate["source"])
         try:
             attempt.data = await self._hands.get(attempt, visit)
-            attempt.info = await asyncio.get_running_loop().run_in_executor(threads, self._hands.look, attempt.data)
+            attempt.info = await self._hands.look(attempt.data)
             attempt.status = "stored"
         except Rejected as error:
             attempt.status, attempt.reason = "rejected", str(error.reason)

@@ -259,7 +259,7 @@ class PhotoClient:
         loop = asyncio.get_running_loop()
         body = bytearray()
         window, seen = loop.time(), 0
-        async for piece in answer.content.iter_chunked(_STEP):
+        while piece := await answer.content.readany():
             intake.add(body, piece, self.limits.most_bytes)
             if loop.time() - window >= self.limits.slow_seconds:
                 if len(body) - seen < self.limits.slow_bytes:
@@ -275,7 +275,7 @@ class PhotoClient:
             task = asyncio.create_task(self._read_robots(url.origin(), source))
             self._robots[origin] = (now, task)
         # Shielded: all photos of a host wait for one answer, and one of them giving up must not take it from the others.
-        robots = await asyncio.shield(task)
+        robots = task.result() if task.done() else await asyncio.shield(task)
         if not robots.settled:
             later = self._clock.now() + _ROBOTS_LATER
             raise Postponed(Reason.ROBOTS, later, f"{url.raw_host} cannot state its robots.txt")

@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from counteranimal.errors import Reason, Rejected
-from counteranimal.ids import fold_unit, photo_id_of
+from counteranimal.ids import fold_unit
 from counteranimal.images import DecoderPool, ImageInfo, sniff
 from counteranimal.workspace import Blob, Workspace
 from counteranimal.workspace.blobs import Side
 
-__all__ = ["GROUP_BYTES", "GROUP_ITEMS", "LOST", "Attempt", "Store", "look_at", "stored_row"]
+__all__ = ["GROUP_BYTES", "GROUP_ITEMS", "LOST", "Attempt", "Store", "look_at", "looked_at", "stored_row"]
 
 LOST = "lost"
 """Status of a `stored` row that takes an earlier one back: the bytes are gone from that store."""
@@ -71,6 +71,12 @@ def look_at(data: bytes, pool: DecoderPool) -> ImageInfo:
     return pool.inspect(data)
 
 
+async def looked_at(data: bytes, pool: DecoderPool) -> ImageInfo:
+    """Do what `look_at` does without blocking the event loop."""
+    sniff(data)
+    return await pool.inspected(data)
+
+
 class Store:
     """Commits groups of attempts to a workspace; one thread at a time.
 
@@ -106,13 +112,17 @@ class Store:
             If the disk is full or the journal is away; nothing of the group is recorded then.
         """
         ordered = sorted(self._still_ours(group), key=lambda attempt: attempt.order)
+        kept, blobs = [], []
         for attempt in ordered:
             if attempt.status == "stored":
-                attempt.photo_id = photo_id_of(attempt.data)
+                blob = Blob(attempt.data, self._side(attempt))
+                attempt.photo_id = blob.photo_id
                 if attempt.photo_id in self._withdrawn:
                     attempt.status, attempt.reason = "rejected", str(Reason.OPTOUT)
-        kept = [attempt for attempt in ordered if attempt.status == "stored"]
-        self._workspace.blobs.put_many([Blob(attempt.data, self._side(attempt)) for attempt in kept])
+                else:
+                    kept.append(attempt)
+                    blobs.append(blob)
+        self._workspace.blobs.put_many(blobs)
         self._workspace.journal.append_all(
             {
                 "stored": [self._stored_row(attempt) for attempt in kept],

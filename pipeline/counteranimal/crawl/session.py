@@ -16,7 +16,7 @@ from counteranimal.crawl.budget import Ledger
 from counteranimal.crawl.claims import Claims, Life
 from counteranimal.crawl.crew import Crew, Hands, Tally
 from counteranimal.crawl.fetch import Limits, PhotoClient
-from counteranimal.crawl.intake import Attempt, Store, look_at
+from counteranimal.crawl.intake import Attempt, Store, look_at, looked_at
 from counteranimal.crawl.outcome import Visit
 from counteranimal.crawl.pending import Pending, closed_hosts, host_of, load
 from counteranimal.crawl.politeness import Clock, user_agent
@@ -28,6 +28,11 @@ from counteranimal.settings import Settings
 from counteranimal.workspace import Journal, Workspace
 
 __all__ = ["Session", "openings"]
+
+
+_OPENED_AT_ONCE = 128
+# Attempts that are claimed at once where runs share a journal: few, so that they share a host's photos.
+_SHARED_AT_ONCE = 16
 
 
 def openings(recipe: Recipe, journal: Journal, settings: Settings, clock: Clock) -> list[Opening]:
@@ -109,14 +114,14 @@ class Session:
                 hands = Hands(
                     open=self._open,
                     get=lambda attempt, visit: self._get(client, attempt, visit),
-                    look=lambda data: look_at(data, pool),
+                    look=lambda data: looked_at(data, pool),
                     commit=lambda group: self._commit(group, ledgers),
                     clock=self._clock,
                     advance=lambda: progress.advance(task),
                     sign=self._life.sign,
                     between_signs=self._life.between_signs if self._life.shared else 0.0,
                 )
-                crew = Crew(hands, workers=self._settings.workers)
+                crew = Crew(hands, opened_at_once=_SHARED_AT_ONCE if self._life.shared else _OPENED_AT_ONCE)
                 return await crew.work(queues, {host: self._at_once(host, queue) for host, queue in queues.items()})
 
     def _open(self, items: list[Pending]) -> list[Attempt]:

@@ -6,10 +6,13 @@ nothing heavy, write no core files, and are replaced by the pool when they die.
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -73,8 +76,22 @@ class DecoderPool:
         Rejected
             As `decode` does, and E_DECODE_CRASH, E_DECODE_TIMEOUT or E_DECODE_MEMORY when the worker dies, hangs or grows.
         """
+        with self._outcomes():
+            return _info(self._schedule(data).result())
+
+    async def inspected(self, data: bytes) -> ImageInfo:
+        """Do what `inspect` does without blocking the event loop; a cancelled call ends its worker."""
+        with self._outcomes():
+            return _info(await asyncio.wrap_future(self._schedule(data)))
+
+    def _schedule(self, data: bytes) -> Future[_Outcome]:
+        return self._pool.schedule(_run, (self._function, data), timeout=self._timeout)
+
+    @contextmanager
+    def _outcomes(self) -> Iterator[None]:
+        """Say what the death of a worker means."""
         try:
-            state, first, second = self._pool.schedule(_run, (self._function, data), timeout=self._timeout).result()
+            yield
         except FutureTimeout as error:
             raise Rejected(Reason.DECODE_TIMEOUT, f"decoding took more than {self._timeout:g} seconds") from error
         except MemoryError as error:
@@ -85,9 +102,13 @@ class DecoderPool:
             raise Rejected(Reason.DECODE_CRASH, f"the decoder died (exit code {error.exitcode})") from error
         except RuntimeError as error:
             raise EnvironmentFailure(f"the decoder processes cannot be used ({error}); run again") from error
-        if isinstance(first, int) and isinstance(second, int):
-            return ImageInfo(state, first, second)
-        raise Rejected(Reason(str(first)), str(second))
+
+
+def _info(outcome: _Outcome) -> ImageInfo:
+    state, first, second = outcome
+    if isinstance(first, int) and isinstance(second, int):
+        return ImageInfo(state, first, second)
+    raise Rejected(Reason(str(first)), str(second))
 
 
 def _limit(memory_mb: int) -> None:

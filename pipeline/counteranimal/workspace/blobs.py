@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from counteranimal.errors import IntegrityError
 from counteranimal.ids import is_photo_id, photo_id_of
 from counteranimal.workspace.durable import (
     TEMPORARY,
+    Batch,
     as_failure,
     stable_id,
     sync_folder,
     target_and_writer,
     write_atomically,
-    write_temporary,
 )
 
 __all__ = ["Blob", "Blobs", "Side", "write_atomically"]
@@ -34,12 +36,17 @@ _READ_ONLY = 0o444
 _MOST_SIDE = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Blob:
     """Bytes to store and the small record kept beside them (candidate, source, url, licence, retrieved_at)."""
 
     data: bytes
     side: Mapping[str, str | int | None] = field(default_factory=dict)
+
+    @cached_property
+    def photo_id(self) -> str:
+        """The sha256 of the bytes."""
+        return photo_id_of(self.data)
 
 
 class Blobs:
@@ -56,6 +63,7 @@ class Blobs:
     def __init__(self, root: Path, writer: str = "") -> None:
         self.root = root
         self.writer = writer
+        self._prefix = f"{root}/"
 
     def identity(self) -> str:
         """Return the id of this store, made on first use: the journal notes in which store a photo lies."""
@@ -69,15 +77,18 @@ class Blobs:
         IntegrityError
             If `photo_id` is no sha256, so that no outside text can become a path.
         """
+        return Path(self._path(photo_id))
+
+    def _path(self, photo_id: str) -> str:
         if not is_photo_id(photo_id):
             raise IntegrityError(
                 f"{photo_id!r} is no photo id (64 hexadecimal characters); check the table it came from"
             )
-        return self.root / photo_id[:2] / photo_id
+        return f"{self._prefix}{photo_id[:2]}/{photo_id}"
 
     def has(self, photo_id: str) -> bool:
         """Say whether the blob is stored; raises IntegrityError where a link stands in its place."""
-        return _is_plain(self.path(photo_id))
+        return _is_plain(self._path(photo_id))
 
     def put_many(self, blobs: Sequence[Blob]) -> list[str]:
         """Store a batch durably and return the ids in order; blobs that are there already are left alone.
@@ -89,40 +100,25 @@ class Blobs:
         IntegrityError
             If a link or something else that is no ordinary file stands where a blob belongs.
         """
-        ids: list[str] = []
-        content: dict[Path, bytes] = {}
-        staged: list[tuple[Path, Path]] = []
-        folders: set[Path] = set()
+        wanted: dict[str, bytes] = {}
         try:
-            for blob in blobs:
-                photo_id = photo_id_of(blob.data)
-                ids.append(photo_id)
-                wanted = self._wanted(photo_id, blob, content)
-                content |= wanted
-                folder = self.path(photo_id).parent
-                if wanted and not folder.is_dir():
-                    # A new folder is an entry of the root: without syncing that too, a crash takes folder and blob.
-                    folder.mkdir(parents=True, exist_ok=True)
-                    folders.add(self.root)
-                for path, data in wanted.items():
-                    staged.append((write_temporary(path, data, _READ_ONLY, self.writer), path))
-            for temporary, path in staged:
-                temporary.replace(path)
-                folders.add(path.parent)
-            for folder in sorted(folders):
-                sync_folder(folder)
+            self.root.mkdir(parents=True, exist_ok=True)
+            with Batch(self.root, 2 * len(blobs), self.writer) as batch:
+                for blob in blobs:
+                    for path, data in self._wanted(blob, wanted).items():
+                        batch.add(path, data, _READ_ONLY)
+                        wanted[path] = data
+                batch.commit()
         except OSError as error:
-            for temporary, _ in staged:
-                temporary.unlink(missing_ok=True)
             raise as_failure(error, self.root) from error
-        return ids
+        return [blob.photo_id for blob in blobs]
 
-    def _wanted(self, photo_id: str, blob: Blob, batch: Mapping[Path, bytes]) -> dict[Path, bytes]:
+    def _wanted(self, blob: Blob, batch: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return the files that are to be written for a blob, the side record first."""
-        path = self.path(photo_id)
-        side_path = path.with_name(f"{photo_id}.json")
+        path = self._path(blob.photo_id)
         side = json.dumps(dict(blob.side), sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")
-        is_there = path in batch or self.has(photo_id)
+        is_there = path in batch or _is_plain(path)
+        side_path = f"{path}.json"
         place = _place_of_side(side_path, batch.get(side_path), side, fresh=not is_there)
         wanted = {} if place is None or place in batch else {place: side}
         return wanted if is_there else {**wanted, path: blob.data}
@@ -135,25 +131,25 @@ class Blobs:
         IntegrityError
             If the blob is missing, is a link, or its bytes have changed.
         """
-        path = self.path(photo_id)
+        path = self._path(photo_id)
         if not _is_plain(path):
             raise IntegrityError(
                 f"photo {photo_id} is not in the store {self.root}; copy it from the store that fetched it, or crawl again"
             )
-        data = path.read_bytes()
+        data = Path(path).read_bytes()
         if hashlib.sha256(data).hexdigest() != photo_id:
             raise IntegrityError(f"photo {photo_id} has changed on disk; delete {path} and run `counteranimal recover`")
         return data
 
     def side(self, photo_id: str) -> Side:
         """Return the side record of a blob, that of the candidate that brought it first; empty where there is none."""
-        found = _read_side(self.path(photo_id).with_name(f"{photo_id}.json"))
+        found = _read_side(f"{self._path(photo_id)}.json")
         return (_parsed(found) or {}) if found is not None else {}
 
     def sides(self, photo_id: str) -> list[Side]:
         """Return the side records of a blob that can be read, one a candidate, the first one first."""
         path = self.path(photo_id)
-        names = [path.with_name(f"{photo_id}.json"), *sorted(path.parent.glob(f"{photo_id}.????????????????.json"))]
+        names = [f"{path}.json", *sorted(map(str, path.parent.glob(f"{photo_id}.????????????????.json")))]
         read = [found for name in names if (found := _read_side(name)) is not None]
         return [side for data in read if (side := _parsed(data)) is not None]
 
@@ -207,10 +203,10 @@ class Blobs:
             whole = next(
                 (path for path in paths if path not in sides and photo_id_of(path.read_bytes()) == blob.name), None
             )
-            is_there = _is_plain(blob)
+            is_there = _is_plain(str(blob))
             if whole is not None or is_there:
                 for path in sides:
-                    place = _place_of_side(blob.with_name(f"{blob.name}.json"), None, path.read_bytes(), fresh=False)
+                    place = _place_of_side(f"{blob}.json", None, path.read_bytes(), fresh=False)
                     if place is not None and _parsed(path.read_bytes()) is not None:
                         path.replace(place)
             if whole is not None and not is_there and blob.with_name(f"{blob.name}.json").exists():
@@ -224,20 +220,21 @@ class Blobs:
         return finished, removed
 
 
-def _place_of_side(path: Path, pending: bytes | None, side: bytes, *, fresh: bool) -> Path | None:
+def _place_of_side(path: str, pending: bytes | None, side: bytes, *, fresh: bool) -> str | None:
     """Return where a side record goes: to `path`, or beside it where another candidate's is; None where it is there already.
 
     `pending` is what is about to be written to `path`; with `fresh` an older record of the same candidate is replaced.
     """
     first = pending if pending is not None else _read_side(path)
-    known, candidate = _candidate(first), _candidate(side)
+    known = _candidate(first)
     if known is None:
         return path
+    candidate = _candidate(side)
     if known == candidate:
         return path if fresh else None
     key = hashlib.sha256(str(candidate).encode("utf-8", "replace")).hexdigest()[:16]
-    extra = path.with_name(f"{path.stem}.{key}.json")
-    return None if extra.exists() else extra
+    extra = f"{path.removesuffix('.json')}.{key}.json"
+    return None if Path(extra).exists() else extra
 
 
 def _candidate(side: bytes | None) -> str | None:
@@ -245,20 +242,22 @@ def _candidate(side: bytes | None) -> str | None:
     return None if parsed is None else str(parsed.get("candidate_id") or "")
 
 
-def _is_plain(path: Path) -> bool:
+def _is_plain(path: str) -> bool:
     """Say whether an ordinary file is there; raises IntegrityError for links and everything else that somebody planted."""
     try:
-        found = path.lstat()
+        found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or path.parent.is_symlink():
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or Path(path).parent.is_symlink():
         raise IntegrityError(f"{path} is a link or no ordinary file; remove it and run `counteranimal recover`")
     return True
 
 
-def _read_side(path: Path) -> bytes | None:
+def _read_side(path: str) -> bytes | None:
     try:
-        return path.read_bytes() if path.stat(follow_symlinks=False).st_size <= _MOST_SIDE else b""
+        if os.lstat(path).st_size > _MOST_SIDE:
+            return b""
+        return Path(path).read_bytes()
     except FileNotFoundError:
         return None
 

@@ -225,12 +225,11 @@ class Journal:
 def _complete(table: str, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows with every column of the table, and text that every database can keep."""
     columns = [column.name for column in TABLES[table].columns if column.name != "position"]
-    listed = [dict(row) for row in rows]
-    complete = [{name: _storable(row.pop(name, None)) for name in columns} for row in listed]
-    leftover = sorted({name for row in listed for name in row})
-    if leftover:
-        raise KeyError(f"journal table {table} has no column {leftover[0]!r}")
-    return complete
+    listed = list(rows)
+    for row in listed:
+        if leftover := row.keys() - columns:
+            raise KeyError(f"journal table {table} has no column {min(leftover)!r}")
+    return [{name: _storable(row.get(name)) for name in columns} for row in listed]
 
 
 def _storable(value: object) -> object:
