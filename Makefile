@@ -12,6 +12,9 @@ export HF_HUB_OFFLINE ?= 1
 # The environments are ours: without their bytecode every process compiles torch and Prefect anew, half a minute each time.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Said where a package index does not answer; pip's and uv's own words stand above it.
+UNREACHABLE = { echo "the packages cannot be installed (see above); check the network, or the index that pip is configured for, and run the same command again" >&2; exit 4; }
+
 .PHONY: help demo test soak check docs lock label-studio install browser database peers clean
 
 help: ## list the targets
@@ -23,7 +26,7 @@ demo: install label-studio ## the main job, end to end, on real photos (LIVE=1: 
 test: install label-studio browser database check ## everything: gates, unit, server, browser and demo tests
 	@.venv/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
-soak: install database ## the long tests, some minutes, on loopback only: 10,000 photos and 100 kills, simulated months
+soak: install database ## the long tests, on loopback only, an hour at most: 10,000 photos and 100 kills
 	@timeout 3600 .venv/bin/python -m pytest --soak -s -p no:cacheprovider $(PYTEST_ARGS)
 
 check: install ## ruff, mypy strict, import layers, generated documents
@@ -72,24 +75,24 @@ $(UV):
 	  fi
 	fi
 	$(PYTHON) -m venv .uv
-	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check --retries 2 uv==0.13.9 || $(UNREACHABLE)
 
 .venv/.installed: pyproject.toml constraints.txt | $(UV)
 	@echo "installing the project into .venv" >&2
 	[ -x .venv/bin/python ] || $(UV) venv --quiet --python $(PYTHON) .venv
-	$(UV) pip install --quiet --python .venv/bin/python -e '.[all]' --group dev -c constraints.txt
+	$(UV) pip install --quiet --python .venv/bin/python -e '.[all]' --group dev -c constraints.txt || $(UNREACHABLE)
 	touch $@
 
 .venv-label-studio/.installed: constraints-label-studio.txt | $(UV)
 	@echo "installing Label Studio into .venv-label-studio" >&2
 	[ -x .venv-label-studio/bin/python ] || $(UV) venv --quiet --python $(PYTHON) .venv-label-studio
-	$(UV) pip install --quiet --python .venv-label-studio/bin/python label-studio==1.23.2 -c constraints-label-studio.txt
+	$(UV) pip install --quiet --python .venv-label-studio/bin/python label-studio==1.23.2 -c constraints-label-studio.txt || $(UNREACHABLE)
 	touch $@
 
 .venv-peers/.installed: bench/peers.in constraints-peers.txt | $(UV)
 	@echo "installing the peers into .venv-peers" >&2
 	[ -x .venv-peers/bin/python ] || $(UV) venv --quiet --python $(PYTHON) .venv-peers
-	$(UV) pip install --quiet --python .venv-peers/bin/python -r bench/peers.in -c constraints-peers.txt
+	$(UV) pip install --quiet --python .venv-peers/bin/python -r bench/peers.in -c constraints-peers.txt || $(UNREACHABLE)
 	touch $@
 
 lock: $(UV) ## compute the constraints files anew
