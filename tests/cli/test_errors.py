@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,3 +173,27 @@ def test_only_what_the_machine_refuses_is_its_failure(place: Path, number: int, 
     assert len(result.stderr.strip().splitlines()) == 1
     assert ("report it with" in result.stderr) == (code == 1)
     assert len(list(place.glob("counteranimal-bug-*"))) == (code == 1)
+
+
+STOPPED_TWICE = """
+import os, signal
+from counteranimal.cli.common import verb
+
+@verb
+def work():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("servers ended")
+
+work()
+"""
+
+
+def test_a_second_sigterm_does_not_cut_the_end_short() -> None:
+    """What a verb started is ended although the stop is said twice, as `timeout` and a group kill do together."""
+    done = subprocess.run([sys.executable, "-c", STOPPED_TWICE], capture_output=True, text=True, check=False)
+    assert "servers ended" in done.stdout
+    assert "stopped; everything done so far is kept" in done.stderr

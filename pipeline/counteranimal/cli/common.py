@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, ParamSpec
 
 import typer
@@ -104,7 +105,13 @@ def verb(function: Callable[Parameters, None]) -> Callable[Parameters, None]:
 def _stop_on_sigterm() -> None:
     """Let SIGTERM end a verb as Ctrl-C does: what is done is kept, one sentence, exit code 4."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    # Whoever ends a group of processes may say it twice; the second time must not cut short what ends our servers.
+    signal.signal(number, signal.SIG_IGN)
+    signal.default_int_handler(number, frame)
 
 
 def _report(kind: str, sentence: str, *, as_json: bool) -> None:
