@@ -170,11 +170,11 @@ def main(*, quick: bool) -> None:
         ]
         decoded = marginal(lambda n: ours("decoded", n), small, large, 1)
         print(f"with full decoding in worker processes, durable: {decoded:.0f} photos per CPU second")
+        for figure in figures:
+            print(figure.line(), flush=True)
     finally:
         server.communicate()
         shutil.rmtree(folder)
-    for figure in figures:
-        print(figure.line())
 
 
 if __name__ == "__main__":
