@@ -64,6 +64,12 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("phash_distance", pa.int32()), ("dhash_distance", pa.int32()), ("pixel_difference", pa.float32()),
         ("rule", _text),
     ),
+    # What a second look found: pairs that are one photo (verdict same) or may be (unsure). One row more a photo, without a pair,
+    # says that it has been searched. kind: near, mirror. photo_id is the photo whose search found the pair.
+    "looked_pairs": _schema(
+        ("photo_id", _text), ("photo_a", _text), ("photo_b", _text), ("kind", _text), ("phash_distance", pa.int32()),
+        ("dhash_distance", pa.int32()), ("pixel_difference", pa.float64()), ("verdict", _text), ("rule", _text),
+    ),
     # Pairs the rule could not settle: people look at both.
     "unsure_pairs": _schema(
         ("photo_a", _text), ("photo_b", _text), ("phash_distance", pa.int32()), ("dhash_distance", pa.int32()),
@@ -154,6 +160,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "photos": ("photo_id",),
     "fingerprints": ("photo_id",),
     "clusters": ("photo_id",),
+    "looked_pairs": ("photo_id", "photo_a", "photo_b", "kind"),
     "unsure_pairs": ("photo_a", "photo_b"),
     "similar_pairs": ("photo_a", "photo_b"),
     "settled_pairs": ("photo_a", "photo_b"),

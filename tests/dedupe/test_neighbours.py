@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counteranimal.dedupe.neighbours import cross_pairs_within, pairs_within
+from counteranimal.dedupe import index, neighbours
+from counteranimal.dedupe.bands import plan_for
+from counteranimal.dedupe.index import Index
+from counteranimal.dedupe.neighbours import Pairs, cross_pairs_within, pairs_within
 
 few_bits = st.integers(0, 63).map(lambda bit: 1 << bit) | st.just(0)
 hashes = st.lists(
@@ -49,3 +55,101 @@ def test_pairs_are_found_across_the_borders_of_blocks():
         values[b] = values[a] ^ np.uint64(0b111)
     found = pairs_within(values, 3)
     assert set(planted) <= set(zip(found.first.tolist(), found.second.tolist(), strict=True))
+
+
+def planted(number: int, seed: int = 3) -> np.ndarray:
+    """Return hashes of which a tenth are others with 0 to 15 bits changed, some of them equal, most of them in one corner."""
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 2**64, number, dtype=np.uint64)
+    values[: number // 4] &= np.uint64(0xFF)
+    copies = values[rng.integers(0, number, number // 10)]
+    for bit in range(15):
+        chosen = rng.integers(0, 16, len(copies)) > bit
+        copies[chosen] ^= np.uint64(1) << rng.integers(0, 64, int(chosen.sum()), dtype=np.uint64)
+    values[rng.permutation(number)[: len(copies)]] = copies
+    return values
+
+
+def by_trying(first: np.ndarray, second: np.ndarray, radius: int, *, once: bool) -> list[tuple[int, int, int]]:
+    """Return all pairs within the radius, by comparing each with each."""
+    distance = np.bitwise_count(first[:, None] ^ second[None, :])
+    rows, columns = np.nonzero(distance <= radius)
+    pairs = zip(rows.tolist(), columns.tolist(), distance[rows, columns].tolist(), strict=True)
+    return [pair for pair in pairs if not once or pair[0] < pair[1]]
+
+
+def as_list(pairs: Pairs) -> list[tuple[int, int, int]]:
+    """Return pairs as tuples."""
+    return list(zip(*(array.tolist() for array in pairs), strict=True))
+
+
+@pytest.mark.parametrize("radius", range(15))
+def test_every_plan_forgives_enough(radius: int):
+    """Whatever the size, the bands cover 64 bits once, and two hashes apart on every band differ in more bits than the radius."""
+    for size in (1_000, 50_000, 1_000_000, 100_000_000):
+        bands = plan_for(size, None, radius).bands
+        assert sum(band.bits for band in bands) == 2**64 - 1
+        assert sum(band.width for band in bands) == 64
+        assert sum(band.flips + 1 for band in bands) > radius
+
+
+@pytest.fixture(params=["numba", "numpy"])
+def by_bands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Search by bands however few the hashes, with the compiled loops or with numpy."""
+    monkeypatch.setattr(neighbours, "_FEW", 0)
+    monkeypatch.setattr(neighbours, "_ROOM", 64)
+    monkeypatch.setattr(neighbours, "_CANDIDATES", 1000)
+    monkeypatch.setattr(neighbours, "_has_numba", lambda: request.param == "numba")
+    return str(request.param)
+
+
+@pytest.mark.parametrize("radius", [0, 3, 10, 14, 20])
+def test_bands_find_what_trying_every_pair_finds(by_bands: str, radius: int):
+    """Skewed lists, equal hashes and full arrays included: the same pairs, each once, in the same order."""
+    values, others = planted(800), planted(500, seed=4)
+    assert as_list(pairs_within(values, radius)) == by_trying(values, values, radius, once=True)
+    assert as_list(cross_pairs_within(values, others, radius)) == by_trying(values, others, radius, once=False)
+
+
+def test_bands_of_a_large_list_find_what_faiss_would(by_bands: str):
+    """The bands that are planned for a million are exact on a smaller list, too."""
+    values = planted(3_000)
+    bands = plan_for(1_000_000, None, 10).bands
+    tables = ((band, neighbours.bucketed(values, band)) for band in bands)
+    assert as_list(neighbours.searched(values, tables, 10)) == by_trying(values, values, 10, once=False)
+
+
+def test_an_index_that_grows_finds_what_a_new_search_finds(tmp_path: Path):
+    """Photos come in portions, the index is stored and loaded in between, and the tail is sorted in now and then."""
+    keys, values = np.sort(planted(2_000, seed=8)), planted(2_000)
+    keys = np.unique(keys)
+    values = values[: len(keys)]
+    order = np.random.default_rng(5).permutation(len(keys))
+    probes = planted(300, seed=6)
+    known = np.sort(order[:1_000])
+    grown = Index.of(keys[known], values[known], 10)
+    index.store(grown, tmp_path / "index", keys[known])
+    lengths = []
+    for start in range(1_000, len(keys), 90):
+        more = order[start : start + 90]
+        loaded = index.load(tmp_path / "index", keys[known], 10)
+        assert loaded is not None
+        grown = loaded.with_more(keys[more], values[more])
+        known = np.sort(np.concatenate([known, more]))
+        index.store(grown, tmp_path / "index", keys[known])
+        lengths.append(len(grown.tail))
+        assert as_list(grown.search(probes)) == by_trying(probes, values[known], 10, once=False)
+    assert 0 in lengths
+    assert max(lengths) >= 90
+
+
+def test_an_index_of_other_photos_is_not_used(tmp_path: Path):
+    """One photo fewer, another radius, a torn file: none of them fits."""
+    keys, values = np.sort(planted(200)), planted(200, seed=9)
+    index.store(Index.of(keys, values, 10), tmp_path / "index", keys)
+    assert index.load(tmp_path / "index", keys, 10) is not None
+    assert index.load(tmp_path / "index", keys[1:], 10) is None
+    assert index.load(tmp_path / "index", keys, 12) is None
+    (tmp_path / "index" / "0-starts.npy").write_bytes(b"torn")
+    assert index.load(tmp_path / "index", keys, 10) is None
+    assert index.load(tmp_path / "nowhere", keys, 10) is None

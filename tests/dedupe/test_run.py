@@ -7,11 +7,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from counteranimal import tables
+from counteranimal.dedupe import proposals, run
 from counteranimal.dedupe.run import cluster, fingerprint
+from counteranimal.dedupe.second_look import look_at
 from counteranimal.errors import IntegrityError
 from counteranimal.images import decode
 from counteranimal.recipe import Recipe, load_recipe
@@ -42,6 +46,16 @@ def deduplicate(recipe, workspace, fill):
         return ids, *run_both(recipe, workspace)
 
     return deduplicated
+
+
+@pytest.fixture(scope="session")
+def copied(scene, encode) -> list[bytes]:
+    """Eight scenes, then weaker, mirrored, lossless and cropped copies of some."""
+    small = [scene(seed, (200, 150)) for seed in range(8)]
+    files = [encode(picture) for picture in small]
+    files += [encode(picture, quality=40) for picture in small[:4]]
+    files += [encode(ImageOps.mirror(picture)) for picture in small[2:6]]
+    return [*files, encode(small[7], "PNG"), encode(small[7].crop((8, 6, 192, 144)))]
 
 
 @pytest.fixture(scope="session")
@@ -195,6 +209,52 @@ def test_order_and_number_of_workers_change_nothing(recipe, workspace, fill, sce
     fingerprint(other, settings=Settings(workers=2))
     cluster(recipe, other)
     assert {name: other.table_path(name).read_bytes() for name in first} == first
+
+
+@pytest.mark.case("E04")
+def test_photos_that_come_in_any_portions_give_the_same_clusters(recipe, workspace, fill, copied, monkeypatch):
+    """Twenty orders of arrival, each in three runs, with and without a stored index: the tables of one run over all of them.
+
+    Half of the runs lose their index in between, as a killed run would leave it.
+    """
+    ids = fill(copied)
+    fingerprint(workspace, settings=SETTINGS)
+    cluster(recipe, workspace)
+    names = ("clusters", "unsure_pairs")
+    first = {name: workspace.table_path(name).read_bytes() for name in names}
+    assert {row["reason"] for row in workspace.table("clusters").to_pylist()} >= {"unique", "near", "mirror"}
+    shuffler = random.Random(7)
+    for number in range(20):
+        monkeypatch.setattr(proposals, "_INDEXED", 0 if number % 2 else 100_000)
+        other = Workspace(workspace.home.with_name(f"order-{number}"), store=workspace.blobs.root)
+        other.write_table("candidates", workspace.table("candidates"))
+        other.write_table("fingerprints", workspace.table("fingerprints"))
+        shuffler.shuffle(ids)
+        for end in sorted({shuffler.randint(1, len(ids)), shuffler.randint(1, len(ids)), len(ids)}):
+            here = pa.array(ids[:end])
+            photos = workspace.table("photos")
+            other.write_table("photos", photos.filter(pc.is_in(photos.column("photo_id"), value_set=here)))
+            cluster(recipe, other)
+            if number % 4 == 3:
+                for described in other.home.rglob("index.json"):
+                    described.unlink()
+        assert {name: other.table_path(name).read_bytes() for name in names} == first
+
+
+def test_a_second_run_looks_at_nothing_again(recipe, workspace, fill, copied, monkeypatch):
+    """What a pair was found to be is kept; a new photo is looked at beside its copy and nothing else."""
+    before = copied[:9]
+    fill(before)
+    fingerprint(workspace, settings=SETTINGS)
+    cluster(recipe, workspace)
+    looked: list[bytes] = []
+    monkeypatch.setattr(run, "look_at", lambda data: looked.append(data) or look_at(data))
+    cluster(recipe, workspace)
+    assert looked == []
+    fill(copied[:10])
+    fingerprint(workspace, settings=SETTINGS)
+    assert cluster(recipe, workspace)["near"] == 2
+    assert sorted(looked) == sorted([copied[1], copied[9]])
 
 
 def test_near_uniform_photos_are_never_merged_by_hash_alone(deduplicate, scene, encode):

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from counteranimal.dedupe.confirm import Fingerprints, Link, judged_link
+from counteranimal.dedupe.confirm import Link, judged_link
 from counteranimal.dedupe.groups import consistent
+from counteranimal.dedupe.proposals import Fingerprints
 from counteranimal.dedupe.second_look import Look
 from counteranimal.recipe import DedupeRules
 
@@ -44,7 +45,7 @@ def answered(
     answers : sequence of mapping
         Rows of table `settled_pairs` about photos that are here.
     prints, look, rules
-        As for `confirm.confirmed_links`.
+        As for `confirm.looked_at`.
     """
     said = {(row["photo_a"], row["photo_b"]): row for row in answers}
     confirmed = [link for link in found[0] if link.kind == "exact" or _pair(link) not in said]

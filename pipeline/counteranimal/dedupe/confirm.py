@@ -1,38 +1,28 @@
 """Turns fingerprints into confirmed pairs: hashes propose, pixels decide.
 
-Decides which two photos are one (equal pixels, near copies, mirror images) and which pairs people have to look at. Leaves what
-people answer to `answers`, and what follows for a group of photos to `keep`.
+Decides which two photos are one (equal pixels, near copies, mirror images) and which pairs people have to look at. What a look found
+is a row of table `looked_pairs`, so that no pair is looked at twice. Leaves which pairs to look at to `proposals`, what people
+answer to `answers`, and what follows for a group of photos to `keep`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from counteranimal.dedupe.neighbours import cross_pairs_within, pairs_within
+from counteranimal.dedupe.neighbours import Hashes
+from counteranimal.dedupe.proposals import Fingerprints, Proposal
 from counteranimal.dedupe.second_look import RULE, Difference, Look, compare, judge, mirrored
 from counteranimal.recipe import DedupeRules
 
-__all__ = ["Fingerprints", "Link", "confirmed_links", "exact_link", "judged_link"]
+__all__ = ["Link", "exact_link", "exact_links", "judged_link", "links_of", "looked_at"]
 
 Kind = Literal["exact", "judged", "near", "mirror"]
 _RANK: dict[Kind, int] = {"exact": 0, "judged": 1, "near": 2, "mirror": 3}
-
-
-class Fingerprints(NamedTuple):
-    """The columns of table `fingerprints` that pairs are made from, all in the order of `photo_ids`, which is sorted."""
-
-    photo_ids: Sequence[str]
-    pixel_digests: Sequence[str]
-    phash: NDArray[np.uint64]
-    dhash: NDArray[np.uint64]
-    phash_mirrored: NDArray[np.uint64]
-    dhash_mirrored: NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,35 +39,65 @@ class Link:
     rule: str
 
 
-def confirmed_links(
-    prints: Fingerprints, look: Callable[[str], Look], rules: DedupeRules
-) -> tuple[list[Link], list[Link]]:
-    """Return (confirmed, unsure) links, each sorted.
+def looked_at(
+    prints: Fingerprints, proposals: Iterable[Proposal], look: Callable[[str], Look], rules: DedupeRules
+) -> Iterator[dict[str, Any]]:
+    """Look at the proposed pairs and yield a row of table `looked_pairs` for each that is the same photo or may be.
 
     Parameters
     ----------
     prints : Fingerprints
-        Of n photos.
+        Of n photos; pairs of equal pixels are not looked at.
+    proposals : iterable of Proposal
+        What to look at.
     look : callable
-        Photo id -> its look; asked only for photos that some hash proposes.
+        Photo id -> its look; asked only for proposed photos.
     rules : DedupeRules
-        Radii and limits.
+        Limits.
     """
-    confirmed = list(_exact(prints))
-    unsure: list[Link] = []
-    settled = _same_digest(prints)
-    for kind, first, second, bits in _proposed(prints, rules):
-        a, b = prints.photo_ids[first], prints.photo_ids[second]
-        if settled(first, second):
+    for pair in proposals:
+        a, b = prints.photo_ids[pair.first], prints.photo_ids[pair.second]
+        if prints.pixel_digests[pair.first] == prints.pixel_digests[pair.second]:
             continue
-        other = look(b) if kind == "near" else mirrored(look(b))
+        other = look(b) if pair.kind == "near" else mirrored(look(b))
         difference = compare(look(a), other, rules)
         verdict = judge(difference, rules)
-        if verdict == "same":
-            confirmed.append(_link(kind, (a, b), bits, _Measured(difference.whole, _rule(rules, kind))))
-        elif verdict == "unsure":
-            unsure.append(_link(kind, (a, b), bits, _Measured(difference.whole, _why(difference, kind))))
-    return _strongest(confirmed), _strongest(unsure)
+        if verdict == "different":
+            continue
+        yield {
+            "photo_a": a,
+            "photo_b": b,
+            "kind": pair.kind,
+            "phash_distance": pair.phash_distance,
+            "dhash_distance": pair.dhash_distance,
+            "pixel_difference": difference.whole,
+            "verdict": verdict,
+            "rule": _rule(rules, pair.kind) if verdict == "same" else _why(difference, pair.kind),
+        }
+
+
+def links_of(rows: Iterable[Mapping[str, Any]], verdict: Literal["same", "unsure"]) -> list[Link]:
+    """Return the links of those rows of table `looked_pairs` that have a verdict, sorted, only the strongest of each pair."""
+    return _strongest(
+        _link(
+            row["kind"],
+            (row["photo_a"], row["photo_b"]),
+            (row["phash_distance"], row["dhash_distance"]),
+            _Measured(row["pixel_difference"], row["rule"]),
+        )
+        for row in rows
+        if row["verdict"] == verdict
+    )
+
+
+def exact_links(prints: Fingerprints) -> Iterator[Link]:
+    """Link photos of equal pixels in a chain, which joins a group of m photos by m - 1 links."""
+    groups: dict[str, list[str]] = {}
+    for photo_id, digest in zip(prints.photo_ids, prints.pixel_digests, strict=True):
+        groups.setdefault(digest, []).append(photo_id)
+    for group in groups.values():
+        for a, b in pairwise(sorted(group)):
+            yield exact_link(a, b)
 
 
 class _Measured(NamedTuple):
@@ -110,46 +130,11 @@ def judged_link(
     return _link("judged", pair, min(straight, turned), _Measured(difference, rule))
 
 
-def _bits(a: NDArray[np.uint64], b: NDArray[np.uint64], first: int, second: int) -> int:
+def _bits(a: Hashes, b: Hashes, first: int, second: int) -> int:
     return int(np.bitwise_count(a[first] ^ b[second]))
 
 
-def _exact(prints: Fingerprints) -> Iterator[Link]:
-    """Link photos of equal pixels in a chain, which joins a group of m photos by m - 1 links."""
-    groups: dict[str, list[str]] = {}
-    for photo_id, digest in zip(prints.photo_ids, prints.pixel_digests, strict=True):
-        groups.setdefault(digest, []).append(photo_id)
-    for group in groups.values():
-        for a, b in pairwise(sorted(group)):
-            yield exact_link(a, b)
-
-
-def _same_digest(prints: Fingerprints) -> Callable[[int, int], bool]:
-    return lambda first, second: prints.pixel_digests[first] == prints.pixel_digests[second]
-
-
-def _proposed(prints: Fingerprints, rules: DedupeRules) -> Iterator[tuple[Kind, int, int, tuple[int, int]]]:
-    """Yield (kind, first, second, (pHash bits, dHash bits)) of all pairs that both hashes propose, first < second."""
-    near = pairs_within(prints.phash, rules.phash_radius)
-    yield from _by_dhash("near", zip(*near, strict=True), (prints.dhash, prints.dhash), rules)
-    flipped = cross_pairs_within(prints.phash, prints.phash_mirrored, rules.phash_radius)
-    one_way = (row for row in zip(*flipped, strict=True) if row[0] < row[1])
-    yield from _by_dhash("mirror", one_way, (prints.dhash, prints.dhash_mirrored), rules)
-
-
-def _by_dhash(
-    kind: Kind,
-    rows: Iterable[tuple[np.int64, np.int64, np.int64]],
-    hashes: tuple[NDArray[np.uint64], NDArray[np.uint64]],
-    rules: DedupeRules,
-) -> Iterator[tuple[Kind, int, int, tuple[int, int]]]:
-    for first, second, distance in rows:
-        bits = _bits(*hashes, int(first), int(second))
-        if bits <= rules.dhash_radius:
-            yield kind, int(first), int(second), (int(distance), bits)
-
-
-def _strongest(links: list[Link]) -> list[Link]:
+def _strongest(links: Iterable[Link]) -> list[Link]:
     """Return the links sorted, only the strongest of each pair (a symmetric photo's copy is also its mirror image)."""
     best: dict[tuple[str, str], Link] = {}
     for link in sorted(links):

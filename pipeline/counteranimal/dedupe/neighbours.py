@@ -1,21 +1,35 @@
 """Finds all pairs of 64-bit hashes within a Hamming radius, exactly.
 
-Decides nothing about photos. The search compares every pair with XOR and a population count, a block at a time: quadratic in
-the number of hashes (about one second of CPU for 10,000, 70 for 100,000), with memory bounded by the block, whatever the size.
+Decides how a search is run: few hashes are compared each with each, many by the bands that `bands` plans. Every pair is found once,
+by the first band that finds it. The loops are compiled by numba; without numba the same bands are searched by numpy, with the
+same result, at about twenty times the cost. Memory is bounded by the lists, one band's table and the pairs found. Decides nothing
+about photos.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+import functools
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Pairs", "cross_pairs_within", "pairs_within"]
+from counteranimal.dedupe.bands import Band, plan_for
+
+__all__ = ["Hashes", "Pairs", "Table", "bucketed", "cross_pairs_within", "ordered_pairs", "pairs_within", "searched"]
 
 # 256 x 16,384 differences of 8 bytes are 32 MiB: large enough that numpy's overhead vanishes.
 _ROWS, _COLUMNS = 256, 16_384
+# Up to so many comparisons numpy is done before numba is loaded.
+_FEW = 50_000_000
+_ROOM = 1 << 16
+_CANDIDATES = 1 << 22
+
+Hashes = NDArray[np.uint64]
+_Earlier = tuple[Hashes, Hashes]
+_Found = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 class Pairs(NamedTuple):
@@ -26,17 +40,145 @@ class Pairs(NamedTuple):
     distance: NDArray[np.int64]
 
 
-def pairs_within(hashes: NDArray[np.uint64], radius: int) -> Pairs:
+class Table(NamedTuple):
+    """A list of hashes sorted by one band.
+
+    `ordered` (n,) are the hashes, `places` (n,) where they stood in the list, and bucket k is `starts[k]:starts[k + 1]`, starts
+    having 2**width + 1 entries.
+    """
+
+    ordered: Hashes
+    places: NDArray[np.int32]
+    starts: NDArray[np.int64]
+
+
+def pairs_within(hashes: Hashes, radius: int) -> Pairs:
     """Return every pair first < second of `hashes` (n,) whose Hamming distance is at most `radius` bits."""
-    return _gather(_blocks(hashes, hashes, radius, triangle=True))
+    if len(hashes) ** 2 // 2 <= _FEW:
+        return _gather(_blocks(hashes, hashes, radius, triangle=True))
+    return _gather(_among(hashes, radius))
 
 
-def cross_pairs_within(a: NDArray[np.uint64], b: NDArray[np.uint64], radius: int) -> Pairs:
+def cross_pairs_within(a: Hashes, b: Hashes, radius: int) -> Pairs:
     """Return every pair (index into `a`, index into `b`) whose Hamming distance is at most `radius` bits."""
-    return _gather(_blocks(a, b, radius, triangle=False))
+    if len(a) * len(b) <= _FEW:
+        return _gather(_blocks(a, b, radius, triangle=False))
+    plan = plan_for(len(a), len(b), radius)
+    return searched(a, ((band, bucketed(b, band)) for band in plan.bands), radius)
 
 
-def _blocks(a: NDArray[np.uint64], b: NDArray[np.uint64], radius: int, *, triangle: bool) -> Iterator[Pairs]:
+def bucketed(hashes: Hashes, band: Band) -> Table:
+    """Return the hashes sorted by the bits of a band, ready to be searched."""
+    if _has_numba():
+        from counteranimal.dedupe import kernels
+
+        return Table(*kernels.bucketed(hashes, band.shift, band.width))
+    keys = _keys(hashes, band)
+    places = np.argsort(keys, kind="stable")
+    starts = np.searchsorted(keys[places], np.arange((1 << band.width) + 1))
+    return Table(hashes[places], places.astype(np.int32), starts)
+
+
+def searched(probes: Hashes, tables: Iterable[tuple[Band, Table]], radius: int) -> Pairs:
+    """Return every pair (index into `probes`, place in the bucketed list) within a radius that the bands were planned for."""
+    return _gather(
+        pairs
+        for band, table, earlier in _with_earlier(tables)
+        for pairs in _across(probes, table, (band, radius, earlier))
+    )
+
+
+def _among(hashes: Hashes, radius: int) -> Iterator[Pairs]:
+    """Yield the pairs of a list among itself, band by band."""
+    bands = plan_for(len(hashes), None, radius).bands
+    for band, table, earlier in _with_earlier((band, bucketed(hashes, band)) for band in bands):
+        if not _has_numba():
+            for pairs in _across(hashes, table, (band, radius, earlier)):
+                once = pairs.first < pairs.second
+                yield Pairs(*(array[once] for array in pairs))
+            continue
+        from counteranimal.dedupe import kernels
+
+        step = functools.partial(kernels.within_band, table, band.masks(), np.uint64(radius), earlier)
+        yield from _filled(step, len(table.starts) - 1)
+
+
+def _across(probes: Hashes, table: Table, asked: tuple[Band, int, _Earlier]) -> Iterator[Pairs]:
+    band, radius, earlier = asked
+    if not _has_numba():
+        yield from _plain(probes, table, asked)
+        return
+    from counteranimal.dedupe import kernels
+
+    # Probes of one bucket look at the same buckets, one behind the other.
+    ordered, places, _ = kernels.bucketed(probes, band.shift, band.width)
+    where = (band.shift, band.masks())
+    step = functools.partial(kernels.across_band, (ordered, places), table, where, np.uint64(radius), earlier)
+    yield from _filled(step, len(probes))
+
+
+def _with_earlier(tables: Iterable[tuple[Band, Table]]) -> Iterator[tuple[Band, Table, _Earlier]]:
+    """Yield each band with the bits and flips of those before it."""
+    before: list[Band] = []
+    for band, table in tables:
+        bits = np.array([item.bits for item in before], dtype=np.uint64)
+        flips = np.array([item.flips for item in before], dtype=np.uint64)
+        yield band, table, (bits, flips)
+        before.append(band)
+
+
+@functools.cache
+def _has_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None
+
+
+def _filled(step: Callable[[int, _Found], tuple[int, int]], end: int) -> Iterator[Pairs]:
+    """Yield what `step` writes into arrays of bounded length; they grow where one bucket's pairs fill them."""
+    room, begin = _ROOM, 0
+    while begin < end:
+        found = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
+        reached, count = step(begin, found)
+        if reached == begin:
+            room *= 4
+        yield Pairs(*(array[:count].copy() for array in found))
+        begin = reached
+
+
+def _plain(probes: Hashes, table: Table, asked: tuple[Band, int, _Earlier]) -> Iterator[Pairs]:
+    """Do what the compiled loops do: for each mask, compare each probe with the bucket that the mask leads to."""
+    band, radius, earlier = asked
+    wanted = _keys(probes, band)
+    for mask in band.masks():
+        low, high = table.starts[wanted ^ mask], table.starts[(wanted ^ mask) + 1]
+        for rows in _portions(high - low):
+            number = (high - low)[rows]
+            first = np.repeat(np.arange(rows.start, rows.stop), number)
+            ramp = np.arange(len(first)) - np.repeat(np.cumsum(number) - number, number)
+            found = np.repeat(low[rows], number) + ramp
+            difference = probes[first] ^ table.ordered[found]
+            distance = np.bitwise_count(difference)
+            near = distance <= radius
+            for bits, flips in zip(*earlier, strict=True):
+                near &= np.bitwise_count(difference & bits) > flips
+            yield Pairs(first[near], table.places[found[near]].astype(np.int64), distance[near].astype(np.int64))
+
+
+def _keys(hashes: Hashes, band: Band) -> NDArray[np.int64]:
+    return ((hashes >> np.uint64(band.shift)) & np.uint64((1 << band.width) - 1)).astype(np.int64)
+
+
+def _portions(sizes: NDArray[Any]) -> Iterator[slice]:
+    """Yield slices of rows whose candidates together are about `_CANDIDATES`, at least one row each."""
+    ends = np.cumsum(sizes)
+    start = 0
+    while start < len(sizes):
+        done = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, done + _CANDIDATES, side="right")))
+        yield slice(start, stop)
+        start = stop
+
+
+def _blocks(a: Hashes, b: Hashes, radius: int, *, triangle: bool) -> Iterator[Pairs]:
     for top in range(0, len(a), _ROWS):
         rows = a[top : top + _ROWS]
         for left in range(top if triangle else 0, len(b), _COLUMNS):
@@ -53,6 +195,10 @@ def _gather(blocks: Iterator[Pairs]) -> Pairs:
     if not found:
         nothing = np.empty(0, np.int64)
         return Pairs(nothing, nothing, nothing)
-    first, second, distance = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-    order = np.lexsort((second, first))
-    return Pairs(first[order], second[order], distance[order])
+    return ordered_pairs(Pairs(*(np.concatenate(arrays) for arrays in zip(*found, strict=True))))
+
+
+def ordered_pairs(pairs: Pairs) -> Pairs:
+    """Return the pairs ordered by `first`, then `second`."""
+    order = np.lexsort((pairs.second, pairs.first))
+    return Pairs(*(array[order] for array in pairs))

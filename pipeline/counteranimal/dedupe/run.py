@@ -1,14 +1,15 @@
 """The two steps of deduplication over a workspace: fingerprint every photo once, then cluster all of them.
 
-Decides what is read and written. The first step is incremental and runs in processes, a shard of photos each; the second is
-global and runs anew whenever it is asked. Leaves every judgement to the modules beside it.
+Decides what is read and written. The first step runs in processes, a shard of photos each; the second searches and looks at pairs
+of photos that are new, and makes the clusters of all of them anew. Leaves every judgement to the modules beside it.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +21,15 @@ import pyarrow.compute as pc
 
 from counteranimal import tables
 from counteranimal.dedupe.answers import answered
-from counteranimal.dedupe.confirm import Fingerprints, confirmed_links
+from counteranimal.dedupe.confirm import Link, exact_links, links_of, looked_at
 from counteranimal.dedupe.fingerprint import DEFAULT_RECIPE, fingerprint_of, recipe_name
 from counteranimal.dedupe.keep import Member, cluster_rows, unsettled
-from counteranimal.dedupe.second_look import Look, look_at
+from counteranimal.dedupe.proposals import Fingerprints, Proposal, proposed
+from counteranimal.dedupe.second_look import RULE, Look, look_at
 from counteranimal.errors import IntegrityError, Rejected
+from counteranimal.ids import digest_of
 from counteranimal.pool import map_shards, shards_of
+from counteranimal.progress import track
 from counteranimal.recipe import Recipe
 from counteranimal.settings import Settings
 from counteranimal.workspace import Blobs, Workspace
@@ -85,7 +89,7 @@ def cluster(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
         for row in workspace.table_or_empty("settled_pairs").to_pylist()
         if row["photo_a"] in members and row["photo_b"] in members
     ]
-    links, unsure = answered(confirmed_links(prints, look, recipe.dedupe), answers, prints, look, recipe.dedupe)
+    links, unsure = answered(_found(prints, workspace, look, recipe), answers, prints, look, recipe.dedupe)
     known = [replace(members[name], pixel_digest=digests[name]) for name in prints.photo_ids]
     rows = cluster_rows(known, links, burst_seconds=recipe.dedupe.burst_seconds)
     workspace.write_table("clusters", tables.conform("clusters", rows))
@@ -99,6 +103,31 @@ def cluster(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
         "answers": len(answers),
         "unsure": len(questions),
     }
+
+
+def _found(
+    prints: Fingerprints, workspace: Workspace, look: Callable[[str], Look], recipe: Recipe
+) -> tuple[list[Link], list[Link]]:
+    """Return the confirmed and the unsure links; only photos that were never searched are searched, and no pair looked at twice."""
+    rules = recipe.dedupe
+    settings = rules.model_dump(include={"phash_radius", "dhash_radius", "pixel_difference", "part_difference"})
+    parts = workspace.parts("looked_pairs", digest_of(recipe_name(DEFAULT_RECIPE), RULE, json.dumps(settings))[:16])
+    missing = set(parts.missing(prints.photo_ids))
+    new = np.array([name in missing for name in prints.photo_ids], dtype=bool)
+    by_finder: dict[str, list[Proposal]] = {name: [] for name in sorted(missing)}
+    for pair in proposed(prints, new, rules, parts.folder / "index"):
+        by_finder[prints.photo_ids[pair.first if new[pair.first] else pair.second]].append(pair)
+    for names in track(shards_of(list(by_finder), _SHARD), "Looking at pairs"):
+        rows: list[dict[str, Any]] = []
+        for name in names:
+            rows += [{"photo_id": name, "photo_a": "", "photo_b": "", "kind": ""}]
+            rows += [{"photo_id": name, **row} for row in looked_at(prints, by_finder[name], look, rules)]
+        parts.write(tables.conform("looked_pairs", rows))
+    here = set(prints.photo_ids)
+    looked = parts.view()
+    pairs = looked.filter(pc.not_equal(looked.column("photo_a"), "")).to_pylist()
+    found = [row for row in pairs if row["photo_a"] in here and row["photo_b"] in here]
+    return sorted([*exact_links(prints), *links_of(found, "same")]), links_of(found, "unsure")
 
 
 def _accepted(workspace: Workspace) -> pa.Table:

@@ -1,0 +1,109 @@
+"""Plans an exact search for 64-bit hashes within a Hamming radius, by bands.
+
+Decides how 64 bits are cut into bands and how many flipped bits each band forgives, so that every pair within the radius agrees
+on some band: of bands b with k_b flips, sum(k_b + 1) > radius suffices, since a pair that is too far apart on every band differs
+in at least sum(k_b + 1) bits (pigeonhole; multi-index hashing, Norouzi, Punjani and Fleet 2012). The plan is the cheapest by a
+cost model. Leaves the search itself to `neighbours`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Band", "Plan", "plan_for"]
+
+_BITS = 64
+# Nanoseconds of one core, measured by bench/dedupe_neighbours.py: comparing two hashes, going to a bucket, going there for one hash
+# more, and sorting one hash into the buckets of a band. The tables of wide bands are seldom in a cache.
+_COMPARE, _BUCKET, _PROBE, _SORT = 0.85, 5.0, 2.5, 20.0
+_FAR, _NEAR_BITS = 3.0, 18
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Bits `shift` to `shift + width - 1`, of which `flips` may differ."""
+
+    shift: int
+    width: int
+    flips: int
+
+    @property
+    def bits(self) -> int:
+        """The band's bits within a hash."""
+        return ((1 << self.width) - 1) << self.shift
+
+    def masks(self) -> NDArray[np.int64]:
+        """Return every change of at most `flips` bits within the band, sorted, 0 first; shape (number,)."""
+        return np.array(
+            sorted(
+                sum(1 << bit for bit in chosen)
+                for flips in range(self.flips + 1)
+                for chosen in combinations(range(self.width), flips)
+            ),
+            dtype=np.int64,
+        )
+
+    @property
+    def changes(self) -> int:
+        """How many masks there are."""
+        return sum(comb(self.width, flips) for flips in range(self.flips + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Bands that together are exact, in the order in which they are searched, and the CPU seconds that the cost model expects."""
+
+    bands: tuple[Band, ...]
+    seconds: float
+
+
+def plan_for(probes: int, stored: int | None, radius: int) -> Plan:
+    """Return the cheapest exact plan for finding all of `probes` hashes among `stored` others, or among themselves (None).
+
+    Raises
+    ------
+    ValueError
+        If `radius` is negative or leaves no bit to agree on.
+
+    Examples
+    --------
+    >>> [(band.width, band.flips) for band in plan_for(1_000_000, None, 10).bands]
+    [(16, 2), (16, 2), (16, 2), (16, 1)]
+    """
+    if not 0 <= radius < _BITS:
+        raise ValueError(f"a radius of {radius} bits is outside 0..{_BITS - 1}")
+    cuts = (_cut(number, radius) for number in range(3, max(3, radius + 1) + 1))
+    return min((Plan(bands, _seconds(bands, probes, stored)) for bands in cuts), key=lambda plan: plan.seconds)
+
+
+def _cut(number: int, radius: int) -> tuple[Band, ...]:
+    """Return so many bands of nearly equal width whose flips are just enough; the wider ones forgive more."""
+    widths = [_BITS // number + (band < _BITS % number) for band in range(number)]
+    needed = max(number, radius + 1)
+    flips = [needed // number - 1 + (band < needed % number) for band in range(number)]
+    bands, shift = [], _BITS
+    for width, forgiven in zip(widths, flips, strict=True):
+        shift -= width
+        bands.append(Band(shift, width, forgiven))
+    return tuple(bands)
+
+
+def _seconds(bands: tuple[Band, ...], probes: int, stored: int | None) -> float:
+    nanoseconds = 0.0
+    for band in bands:
+        buckets = 2**band.width
+        far = 1.0 if band.width <= _NEAR_BITS else _FAR
+        if stored is None:
+            # Each two buckets meet once, and all of one's hashes go to the other together.
+            gone_to = min(probes, buckets) * _BUCKET + probes / 2 * _PROBE
+            compared, sorted_in = probes**2 / 2, probes
+        else:
+            gone_to = probes * (_BUCKET + _PROBE) / 2
+            compared, sorted_in = probes * stored, probes + stored
+        nanoseconds += band.changes * (far * gone_to + compared / buckets * _COMPARE) + sorted_in * _SORT + buckets
+    return nanoseconds * 1e-9

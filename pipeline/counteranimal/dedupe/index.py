@@ -1,0 +1,118 @@
+"""A list of hashes kept sorted by bands on disk, so that a few new hashes are searched against a million without sorting those again.
+
+Decides how the list grows: new hashes wait in a short tail, and are sorted in once the tail is an eighth of the list. It is a
+copy of what table `fingerprints` holds: one that was stored for other photos is not used. Leaves the search to `neighbours`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counteranimal.dedupe.bands import Band, plan_for
+from counteranimal.dedupe.neighbours import Hashes, Pairs, Table, bucketed, cross_pairs_within, ordered_pairs, searched
+from counteranimal.workspace import write_atomically
+
+__all__ = ["Index", "keys_of", "load", "store"]
+
+Keys = NDArray[np.uint64]
+
+_TAIL = 8
+# So few probes at a time are what an index is for, and what its bands are planned for.
+_PROBES = 1_000
+_PARTS = ("ordered", "places", "starts")
+
+
+def keys_of(photo_ids: list[str]) -> Keys:
+    """Return the first 64 bits of each photo id, (n,); they sort as the ids do."""
+    return np.array([int(name[:16], 16) for name in photo_ids], dtype=np.uint64)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The hashes of some photos, ready to be searched within one radius.
+
+    `keys` (n,) of the list ascend, `tables` hold its hashes, one table a band; `tail` (m,) are the hashes that came later, and
+    `tail_keys` their photos.
+    """
+
+    radius: int
+    bands: tuple[Band, ...]
+    tables: tuple[Table, ...]
+    keys: Keys
+    tail_keys: Keys
+    tail: Hashes
+
+    @classmethod
+    def of(cls, keys: Keys, hashes: Hashes, radius: int) -> Index:
+        """Return the index of some photos, whose `keys` ascend."""
+        bands = plan_for(_PROBES, len(hashes), radius).bands
+        nothing = np.empty(0, np.uint64)
+        return cls(radius, bands, tuple(bucketed(hashes, band) for band in bands), keys, nothing, nothing)
+
+    def search(self, probes: Hashes) -> Pairs:
+        """Return every pair (index into `probes`, place in the ascending order of all keys) within the radius."""
+        listed = searched(probes, zip(self.bands, self.tables, strict=True), self.radius)
+        waiting = cross_pairs_within(probes, self.tail, self.radius)
+        found = np.concatenate([self.keys[listed.second], self.tail_keys[waiting.second]])
+        places = np.searchsorted(self.keys, found) + np.searchsorted(np.sort(self.tail_keys), found)
+        first = np.concatenate([listed.first, waiting.first])
+        return ordered_pairs(Pairs(first, places, np.concatenate([listed.distance, waiting.distance])))
+
+    def with_more(self, keys: Keys, hashes: Hashes) -> Index:
+        """Return the index with more photos."""
+        tail_keys, tail = np.concatenate([self.tail_keys, keys]), np.concatenate([self.tail, hashes])
+        if _TAIL * len(tail) <= len(self.keys):
+            return replace(self, tail_keys=tail_keys, tail=tail)
+        listed = np.empty(len(self.keys), np.uint64)
+        listed[self.tables[0].places] = self.tables[0].ordered
+        every = np.concatenate([self.keys, tail_keys])
+        order = np.argsort(every)
+        return Index.of(every[order], np.concatenate([listed, tail])[order], self.radius)
+
+
+def load(folder: Path, keys: Keys, radius: int) -> Index | None:
+    """Return the index that was stored for exactly these photos, in the order of their keys; None where there is none."""
+    try:
+        told = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        if (told["radius"], told["holds"]) != (radius, _digest(keys)):
+            return None
+        bands = tuple(Band(**band) for band in told["bands"])
+        tables = tuple(
+            Table(*(np.load(folder / f"{number}-{part}.npy", mmap_mode="r") for part in _PARTS))
+            for number in range(len(bands))
+        )
+        listed, tail_keys, tail = (np.load(folder / f"{name}.npy") for name in ("keys", "tail-keys", "tail"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Index(radius, bands, tables, listed, tail_keys, tail)
+
+
+def store(index: Index, folder: Path, keys: Keys) -> None:
+    """Store an index of the photos `keys`, ascending; of one that was loaded from there, only what has changed.
+
+    The description is written last, so that a half-written index fits no photos.
+    """
+    described = folder / "index.json"
+    described.unlink(missing_ok=True)
+    if not isinstance(index.tables[0].ordered, np.memmap):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        np.save(folder / "keys.npy", index.keys)
+        for number, table in enumerate(index.tables):
+            for part in _PARTS:
+                np.save(folder / f"{number}-{part}.npy", getattr(table, part))
+    np.save(folder / "tail-keys.npy", index.tail_keys)
+    np.save(folder / "tail.npy", index.tail)
+    told = {"radius": index.radius, "holds": _digest(keys), "bands": [asdict(band) for band in index.bands]}
+    write_atomically(described, json.dumps(told).encode())
+
+
+def _digest(keys: Keys) -> str:
+    return hashlib.sha256(keys.tobytes()).hexdigest()
