@@ -3,8 +3,9 @@
 Decides the named, versioned recipes from bytes to hashes. Leaves searching to `neighbours` and judging to `second_look`: a
 hash proposes, it never decides.
 
-* `draft128-1`, the default, hashes a JPEG decoded at reduced scale with at least 128 pixels on its shorter side: at most 2
-  bits off in 99 % of photos and several times faster than a full decode.
+* `turbo128-1`, the default, hashes a JPEG decoded at reduced scale with at least 128 pixels on its shorter side, box-reduced to
+  about twice the square before it is resized, the dHash from that square: at most 2 bits off in 99 % of photos (pHash) and
+  several times faster than a full decode.
 * `reference-1` hashes the fully decoded photo: bit for bit what `imagehash.phash` and `imagehash.dhash` return for it.
 
 The bits follow imagehash: row by row, the first one the most significant. pHash: 32 x 32 grey by Lanczos, DCT-II, the 8 x 8
@@ -28,13 +29,14 @@ __all__ = [
     "Fingerprint",
     "FingerprintRecipe",
     "Hashes",
+    "fast_hashes",
     "fingerprint_of",
-    "hashes_of",
     "pixel_digest",
+    "reference_hashes",
 ]
 
-FingerprintRecipe = Literal["draft128-1", "reference-1"]
-DEFAULT_RECIPE: FingerprintRecipe = "draft128-1"
+FingerprintRecipe = Literal["turbo128-1", "reference-1"]
+DEFAULT_RECIPE: FingerprintRecipe = "turbo128-1"
 
 _SIDE, _LOW = 32, 8
 # The DCT-II of scipy (type 2, no normalisation), restricted to the frequencies that are used: (8, 32).
@@ -81,8 +83,8 @@ def recipe_name(recipe: FingerprintRecipe) -> str:
 def fingerprint_of(data: bytes, recipe: FingerprintRecipe = DEFAULT_RECIPE) -> Fingerprint:
     """Return the fingerprint of a photo's bytes; raises Rejected where they do not decode."""
     rgb = decode(data)
-    grey = rgb.convert("L") if recipe == "reference-1" else grey_thumbnail(data)
-    return Fingerprint(pixel_digest(rgb), hashes_of(grey), recipe_name(recipe))
+    hashes = reference_hashes(rgb.convert("L")) if recipe == "reference-1" else fast_hashes(grey_thumbnail(data))
+    return Fingerprint(pixel_digest(rgb), hashes, recipe_name(recipe))
 
 
 def pixel_digest(rgb: Image.Image) -> str:
@@ -92,11 +94,21 @@ def pixel_digest(rgb: Image.Image) -> str:
     return hasher.hexdigest()
 
 
-def hashes_of(grey: Image.Image) -> Hashes:
-    """Return the hashes of an upright image in mode L."""
-    square = np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS), dtype=np.float64)
-    low = np.round(_DCT @ square @ _DCT.T, _DECIMALS)
-    steps = np.asarray(grey.resize((9, 8), Image.Resampling.LANCZOS))
+def reference_hashes(grey: Image.Image) -> Hashes:
+    """Return the hashes of an upright image in mode L as imagehash defines them."""
+    square = grey.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    return _hashes(grey, square, grey.resize((9, 8), Image.Resampling.LANCZOS))
+
+
+def fast_hashes(grey: Image.Image) -> Hashes:
+    """Return nearly the same hashes from one resize of few pixels."""
+    square = grey.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return _hashes(grey, square, square.resize((9, 8), Image.Resampling.LANCZOS))
+
+
+def _hashes(grey: Image.Image, square: Image.Image, small: Image.Image) -> Hashes:
+    low = np.round(_DCT @ np.asarray(square, dtype=np.float64) @ _DCT.T, _DECIMALS)
+    steps = np.asarray(small)
     # Mirroring an image changes the sign of its odd horizontal frequencies and nothing else.
     return Hashes(
         phash=_above_median(low),
@@ -108,7 +120,9 @@ def hashes_of(grey: Image.Image) -> Hashes:
 
 
 def _above_median(low: NDArray[np.float64]) -> int:
-    return _pack(low > np.median(low))
+    # The mean of the two in the middle, which numpy's own median takes ten times as long to find.
+    below, above = np.partition(low.ravel(), (31, 32))[31:33]
+    return _pack(low > (below + above) / 2)
 
 
 def _rising(steps: NDArray[np.uint8]) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from counteranimal.errors import Reason, Rejected
+from counteranimal.errors import MissingDependency, Reason, Rejected
 from counteranimal.images.colour import defined_rgb, upright
 from counteranimal.images.container import Container
 from counteranimal.images.jpeg import read_jpeg
@@ -105,7 +105,7 @@ def decode(data: bytes) -> Image.Image:
         With the reason code of what is wrong; E_DECODE_MEMORY where memory does not suffice.
     """
     container = read_container(data)
-    image = _load(container, least_side=None)
+    image = _load(container)
     return upright(defined_rgb(image, image.info.get("icc_profile")), container.orientation)
 
 
@@ -118,30 +118,48 @@ def inspect(data: bytes) -> ImageInfo:
 def grey_thumbnail(data: bytes, *, least_side: int = 128) -> Image.Image:
     """Return an upright grey image (mode L) for comparisons, decoded at reduced scale where the format can.
 
-    A JPEG is decoded at 1/2, 1/4 or 1/8 as long as its shorter side keeps `least_side` pixels; its colour profile is ignored,
-    since it hardly moves grey. Other formats are decoded in full.
+    A JPEG is decoded by libjpeg-turbo at the smallest scale at which its shorter side keeps `least_side` pixels; its colour profile
+    is ignored, since it hardly moves grey. Other formats, and four-colour JPEGs, are decoded in full.
 
     Raises
     ------
     Rejected
         As `decode` does.
+    MissingDependency
+        If simplejpeg, of `counteranimal[crawl]`, is not installed.
     """
     container = read_container(data)
-    image = _load(container, least_side=least_side)
-    grey = image if image.mode == "L" else defined_rgb(image, None).convert("L")
+    grey = _scaled_jpeg(container, least_side) if container.mime == "image/jpeg" else None
+    if grey is None:
+        image = _load(container)
+        grey = image if image.mode == "L" else defined_rgb(image, None).convert("L")
     return upright(grey, container.orientation)
 
 
-def _load(container: Container, *, least_side: int | None) -> Image.Image:
-    """Return the loaded pixels as stored; with `least_side`, a JPEG's in grey and scaled down."""
+def _scaled_jpeg(container: Container, least_side: int) -> Image.Image | None:
+    try:
+        import simplejpeg
+    except ImportError as error:
+        raise MissingDependency("comparing photos needs simplejpeg; install counteranimal[crawl]") from error
+    scale = min(1.0, least_side / min(container.width, container.height))
+    wanted = {"min_height": int(container.height * scale), "min_width": int(container.width * scale)}
+    try:
+        if simplejpeg.decode_jpeg_header(container.bare)[2] in {"CMYK", "YCCK"}:
+            return None
+        pixels = simplejpeg.decode_jpeg(container.bare, "GRAY", fastdct=True, fastupsample=True, strict=False, **wanted)
+    except MemoryError as error:
+        raise Rejected(Reason.DECODE_MEMORY, "decoding needs more memory than a photo may take") from error
+    except ValueError as error:
+        raise Rejected(Reason.DECODE, f"the pixels cannot be decoded ({error})") from error
+    return Image.fromarray(pixels[:, :, 0])
+
+
+def _load(container: Container) -> Image.Image:
+    """Return the loaded pixels as stored."""
     try:
         image = Image.open(io.BytesIO(container.bare), formats=(_FORMATS[container.mime],))
         if image.size != (container.width, container.height) or getattr(image, "n_frames", 1) != 1:
             raise Rejected(Reason.DECODE, "two readers of the file disagree on its size")
-        if least_side is not None and container.mime == "image/jpeg":
-            ratio = least_side / min(image.size)
-            wanted = (int(image.width * ratio), int(image.height * ratio))
-            image.draft("L" if image.mode != "CMYK" else None, wanted if ratio < 1 else image.size)
         image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Rejected(Reason.BOMB, "the image is larger than any photo") from error

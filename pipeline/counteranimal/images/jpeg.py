@@ -30,8 +30,9 @@ _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 _OTHER_FRAMES = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xC8, 0xC9, 0xCA, 0xCB, 0xCC, 0xCD, 0xCE, 0xCF, 0xDE, 0xDF})
 _TABLES = frozenset({0xC4, 0xDB, 0xDD})
 _MARKER = re.compile(rb"\xff+[^\x00\xff]", re.DOTALL)
-# Inside a scan, FF 00 is a stuffed byte and FF D0..D7 a restart; any other marker ends it.
-_END_OF_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+# Inside a scan, FF 00 is a stuffed byte and FF D0..D7 a restart; any other marker ends it. A pattern that begins with one certain
+# byte is searched for at the speed of memory; one that begins with a repetition twenty times slower.
+_END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -95,14 +96,23 @@ def _segment(pieces: _Pieces, data: bytes, marker: int, at: int) -> int:
         pieces.size = (int.from_bytes(payload[3:5], "big"), int.from_bytes(payload[1:3], "big"))
         pieces.image.append(_as_segment(marker, payload))
     elif marker == _SOS:
-        scan_end = _END_OF_SCAN.search(data, end)
-        if scan_end is None:
-            raise truncated("JPEG")
-        pieces.image.append(_as_segment(marker, payload) + data[end : scan_end.start()])
+        scan_end = _scan_end(data, end)
+        pieces.image.append(_as_segment(marker, payload) + data[end:scan_end])
         pieces.scans += 1
-        return scan_end.start()
+        return scan_end
     elif marker in _TABLES or marker == _DNL:
         pieces.image.append(_as_segment(marker, payload))
+    return end
+
+
+def _scan_end(data: bytes, start: int) -> int:
+    """Return where the scan that starts at `start` ends: at the next marker, and the fill bytes before it."""
+    found = _END_OF_SCAN.search(data, start)
+    if found is None:
+        raise truncated("JPEG")
+    end = found.start()
+    while end > start and data[end - 1] == 0xFF:
+        end -= 1
     return end
 
 
