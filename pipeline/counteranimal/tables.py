@@ -48,7 +48,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("candidate_id", _text), ("attempt", pa.int32()), ("at", _when), ("status", _text), ("reason", _text),
         ("http_status", pa.int32()), ("bytes", pa.int64()), ("photo_id", _text), ("retry_at", _when),
     ),
-    # What decodes; status ok or rejected (class_conflict).
+    # What decodes; status ok, suspect (the bytes look damaged: kept and counted, used for nothing) or rejected (class_conflict).
     "photos": _schema(
         ("photo_id", _text), ("candidate_ids", _texts), ("class_id", _text), ("mime", _text), ("bytes", pa.int64()),
         ("width", pa.int32()), ("height", pa.int32()), ("fold_unit", _text), ("stored_at", _when), ("status", _text),

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from counteranimal import tables
 from counteranimal.conservation import Conservation, account
+from counteranimal.crawl.adopt import adopt
 from counteranimal.crawl.run import discover, fetch_pending, photos_table
 from counteranimal.crawl.snapshot import candidates_table, fetches_table
 from counteranimal.errors import EnvironmentFailure, UsageError
@@ -123,6 +124,30 @@ def test_body_cut_without_a_length_is_never_stored(site: CrawledSite, workspace:
     rows = fetches_table(workspace.journal).to_pylist()
     assert len(rows) == len(points)
     assert {row["reason"] for row in rows} <= {"E_TRUNCATED", "E_DECODE"}
+
+
+@pytest.mark.case("C03")
+def test_photo_that_only_looks_damaged_is_suspect_and_takes_no_part(
+    site: CrawledSite, workspace: Workspace, crawl: Crawl, now: datetime
+):
+    """Zeros in the second half are no photo where they prove damage; else the photo is kept, counted, and used for nothing."""
+    recipe = recipe_of(source_of(site))
+    whole = jpeg(1, side=256)
+    proved = whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2 - 2) + whole[-2:]
+    doubtful = whole[:-2] + bytes(200) + whole[-2:]
+    offer(site, {1: whole, 2: proved, 3: doubtful})
+    assert crawl(recipe)["stored"] == 2
+    said = {
+        row["photo_id"]: (row["status"], row["reason"]) for row in photos_table(recipe, workspace.journal).to_pylist()
+    }
+    assert said == {photo_id_of(whole): ("ok", None), photo_id_of(doubtful): ("suspect", "E_SUSPECT")}
+    assert balance(recipe, workspace).sentence() == "discovered 3 = stored 2 (E_SUSPECT 1) + failed 1 (E_TRUNCATED 1)"
+    tables.write(workspace.table_path("photos"), photos_table(recipe, workspace.journal))
+    assert list(workspace.sound_photos()) == [photo_id_of(whole)]
+    # A journal rebuilt from the side records says the same.
+    rebuilt = Workspace(workspace.home, f"sqlite:///{workspace.home / 'other.sqlite'}")
+    adopt(rebuilt, now=now, look=lambda data: pytest.fail("the side record tells"))
+    assert photos_table(recipe, rebuilt.journal).column("status").to_pylist().count("suspect") == 1
 
 
 @pytest.mark.case("E01")

@@ -152,6 +152,7 @@ class Store:
             "mime": info.mime,
             "width": info.width,
             "height": info.height,
+            "suspect": info.suspect,
             "run": self._workspace.blobs.writer,
         }
 
@@ -164,6 +165,7 @@ def stored_row(candidate: Mapping[str, Any], info: ImageInfo, facts: Mapping[str
         "mime": info.mime,
         "width": info.width,
         "height": info.height,
+        "suspect": info.suspect,
         "fold_unit": fold_unit(
             candidate["source"],
             observer_id=candidate["observer_id"],
