@@ -146,7 +146,7 @@ def test_photo_that_only_looks_damaged_is_suspect_and_takes_no_part(
     assert list(workspace.sound_photos()) == [photo_id_of(whole)]
     # A journal rebuilt from the side records says the same.
     rebuilt = Workspace(workspace.home, f"sqlite:///{workspace.home / 'other.sqlite'}")
-    adopt(rebuilt, now=now, look=lambda data: pytest.fail("the side record tells"))
+    adopt(rebuilt, now=now, look=lambda _: pytest.fail("the side record tells"))
     assert photos_table(recipe, rebuilt.journal).column("status").to_pylist().count("suspect") == 1
 
 
