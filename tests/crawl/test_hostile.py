@@ -215,7 +215,9 @@ def test_a_bomb_of_any_coding_is_never_unpacked(coding: str, site: CrawledSite, 
         "gzip": gzip.compress(bytes(200_000_000), 1),
         "deflate": zlib.compress(bytes(200_000_000), 1),
         # A frame of 1,600 run-length blocks of 128 KiB, and a stream that no decoder here reads.
-        "zstd": b"\x28\xb5\x2f\xfd\x00\x58" + (1 << 20 | 1 << 1).to_bytes(3, "little").join([b""] * 1601) + b"\x00" * 1600,
+        "zstd": b"\x28\xb5\x2f\xfd\x00\x58"
+        + (1 << 20 | 1 << 1).to_bytes(3, "little").join([b""] * 1601)
+        + b"\x00" * 1600,
         "br": bytes(range(256)) * 800,
     }[coding]
     site.pages["/a.jpg"] = answer(packed, Content_Encoding=coding)
@@ -231,16 +233,14 @@ def test_a_bomb_of_any_coding_is_never_unpacked(coding: str, site: CrawledSite, 
     [("127.0.0.1", 1, ""), ("127.0.0.1", -1, "expired"), ("127.0.0.2", 1, "mismatch")],
     ids=["good", "expired", "wrong host"],
 )
-def test_certificates_that_do_not_fit_are_refused(
-    name: str, days: int, words: str, site: CrawledSite, get, tmp_path: Path, monkeypatch
-):
+def test_certificates_that_do_not_fit_are_refused(name: str, days: int, words: str, get, tmp_path: Path):
     """Of three certificates by an authority that is trusted, the good one is served, the expired and another host's are not."""
     authority, served = _certificates(tmp_path, name, timedelta(days=days))
     trusting = ssl.create_default_context(cafile=authority)
-    monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", trusting)
-    with CrawledSite(served) as https:
+    with pytest.MonkeyPatch.context() as patch, CrawledSite(served) as https:
+        patch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", trusting)
         https.pages["/a.jpg"] = answer(PHOTO)
-        [result] = get(f"{https.url}/a.jpg", spec=source_of(site, loopback=(https.pair,)))
+        [result] = get(f"{https.url}/a.jpg", spec=source_of(https))
         assert isinstance(result, Unreachable) if words else result == PHOTO
         assert bool(https.seen) is not bool(words)
 
@@ -263,7 +263,9 @@ def _certificates(folder: Path, name: str, left: timedelta) -> tuple[Path, ssl.S
     parent = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identity)
     authority = folder / "authority.pem"
     authority.write_bytes(
-        signed(issuer, keys[0], moment + timedelta(days=9), x509.BasicConstraints(ca=True, path_length=0), usage, identity)
+        signed(
+            issuer, keys[0], moment + timedelta(days=9), x509.BasicConstraints(ca=True, path_length=0), usage, identity
+        )
     )
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(name))])
@@ -323,7 +325,9 @@ def test_robots_that_do_not_come_forbid(site: CrawledSite, get):
         site.pages["/a.jpg"] = answer(PHOTO)
         spec = source_of(site, loopback=(site.pair, silent.pair))
         quick = Limits(deadline=0.5, tries=1, backoff_base=0.01)
-        refused, again, fine = get(f"{silent.url}/a.jpg", f"{silent.url}/a.jpg", f"{site.url}/a.jpg", spec=spec, limits=quick)
+        refused, again, fine = get(
+            f"{silent.url}/a.jpg", f"{silent.url}/a.jpg", f"{site.url}/a.jpg", spec=spec, limits=quick
+        )
         assert isinstance(refused, Unreachable)
         assert isinstance(again, Unreachable)
         assert fine == PHOTO
@@ -376,4 +380,3 @@ def test_a_host_that_is_down_is_probed_five_times_and_holds_up_nobody(falls: str
         assert sum(isinstance(result, Faulty) for result in results) <= 5
         probes = len(down.seen) - (1 + len(served) if served else 0)
         assert 3 <= probes <= 5
-
