@@ -17,7 +17,17 @@ from counteranimal.images import DecoderPool, ImageInfo, sniff
 from counteranimal.workspace import Blob, Workspace
 from counteranimal.workspace.blobs import Side
 
-__all__ = ["GROUP_BYTES", "GROUP_ITEMS", "LOST", "Attempt", "Store", "look_at", "looked_at", "stored_row"]
+__all__ = [
+    "GROUP_BYTES",
+    "GROUP_ITEMS",
+    "LOST",
+    "Attempt",
+    "Store",
+    "look_at",
+    "looked_at",
+    "require_stated",
+    "stored_row",
+]
 
 LOST = "lost"
 """Status of a `stored` row that takes an earlier one back: the bytes are gone from that store."""
@@ -75,6 +85,14 @@ async def looked_at(data: bytes, pool: DecoderPool) -> ImageInfo:
     """Do what `look_at` does without blocking the event loop."""
     sniff(data)
     return await pool.inspected(data)
+
+
+def require_stated(candidate: Mapping[str, Any], data: bytes) -> None:
+    """Raise Rejected (E_MISMATCH) for bytes that have not the size or the digest which the source stated."""
+    if candidate["size"] is not None and candidate["size"] != len(data):
+        raise Rejected(Reason.MISMATCH, f"{len(data)} bytes came, the source states {candidate['size']}")
+    if candidate["sha256"] and candidate["sha256"] != photo_id_of(data):
+        raise Rejected(Reason.MISMATCH, "the bytes have not the digest that the source states")
 
 
 class Store:
