@@ -110,7 +110,9 @@ def lines(rows: int) -> Iterator[str]:
     yield "url,class,licence,author,sha256"
     for number in range(rows - 1):
         if number % 1000 == 999:
-            yield ["", "https://photos.example.org/short.jpg", "https://photos.example.org/0.jpg,dog,CC0-1.0,Ada,"][number // 1000 % 3]
+            yield ["", "https://photos.example.org/short.jpg", "https://photos.example.org/0.jpg,dog,CC0-1.0,Ada,"][
+                number // 1000 % 3
+            ]
         else:
             yield f"https://photos.example.org/observations/{number}/large.jpg,dog,CC-BY-4.0,Observer {number % 5000},"
 
@@ -177,7 +179,9 @@ def main() -> None:
                 for what, (cpu, _, _) in answers.items():
                     taken[what].append(cpu)
             found = answers["ours"][1][0]
-            print(f"{tables.name}: {found:,} of {rows:,} photos; CPU seconds {taken}; {answers['ours'][2].peak_mb:.0f} MB at most")
+            print(
+                f"{tables.name}: {found:,} of {rows:,} photos; CPU seconds {taken}; {answers['ours'][2].peak_mb:.0f} MB at most"
+            )
             name = f"one taxon of {rows:,} photos, {tables.name}"
             figures.append(Figure(name, min(taken["ours"]), min(taken["own"]), 1.1, "lower"))
     print("\n".join(figure.line() for figure in figures))
