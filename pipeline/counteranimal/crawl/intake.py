@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from counteranimal.errors import Reason, Rejected
-from counteranimal.ids import fold_unit
+from counteranimal.ids import fold_unit, photo_id_of
 from counteranimal.images import DecoderPool, ImageInfo, sniff
 from counteranimal.workspace import Blob, Workspace
 from counteranimal.workspace.blobs import Side
