@@ -95,7 +95,7 @@ def _sound_parts(file: Path) -> Recipe:
     parts: dict[str, Any] = {"sources": (), "classes": ()}
     for name, field in Recipe.model_fields.items():
         with suppress(ValidationError):
-            parts |= {name: TypeAdapter(field.annotation).validate_python(content[name])} if name in content else {}
+            parts |= {name: TypeAdapter(field.rebuild_annotation()).validate_python(content[name])} if name in content else {}
     return Recipe.model_construct(**parts)
 
 
