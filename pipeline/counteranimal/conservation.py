@@ -100,6 +100,7 @@ def _states(
         (rows["photo_status"].eq("rejected"), "rejected", rows["photo_reason"]),
         (rows["later"].eq(True), "duplicate", "exact"),
         (rows["kept"].eq(False), "duplicate", rows["cluster_reason"]),
+        (rows["photo_status"].eq("suspect"), "stored", rows["photo_reason"]),
     ]
     state = pd.Series("stored", index=rows.index, dtype=object)
     reason = pd.Series("", index=rows.index, dtype=object)

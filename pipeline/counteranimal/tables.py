@@ -36,19 +36,19 @@ def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
 
 
 SCHEMAS: dict[str, pa.Schema] = {
-    # What a source offered; status ok or rejected (E_CLASS, E_LICENSE, E_ATTRIBUTION) before any byte is fetched.
+    # What a source offered; sha256 and size (bytes) where it states them; status ok or rejected (E_CLASS, E_LICENSE, E_ATTRIBUTION) before any byte is fetched.
     "candidates": _schema(
         ("candidate_id", _text), ("source", _text), ("native_id", _text), ("class_id", _text), ("taxon", _text),
         ("observation_id", _text), ("observer_id", _text), ("author", _text), ("url", _text), ("page_url", _text),
         ("licence_raw", _text), ("licence", _text), ("attribution", _text), ("observed_at", _text), ("kind", _text),
-        ("note", _text), ("seen_at", _when), ("status", _text), ("reason", _text),
+        ("note", _text), ("sha256", _text), ("size", pa.int64()), ("seen_at", _when), ("status", _text), ("reason", _text),
     ),
     # Every attempt to fetch; status stored, rejected, deferred or failed.
     "fetches": _schema(
         ("candidate_id", _text), ("attempt", pa.int32()), ("at", _when), ("status", _text), ("reason", _text),
         ("http_status", pa.int32()), ("bytes", pa.int64()), ("photo_id", _text), ("retry_at", _when),
     ),
-    # What decodes; status ok or rejected (class_conflict).
+    # What decodes; status ok, suspect (the bytes look damaged: kept and counted, used for nothing) or rejected (class_conflict).
     "photos": _schema(
         ("photo_id", _text), ("candidate_ids", _texts), ("class_id", _text), ("mime", _text), ("bytes", pa.int64()),
         ("width", pa.int32()), ("height", pa.int32()), ("fold_unit", _text), ("stored_at", _when), ("status", _text),

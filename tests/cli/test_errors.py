@@ -101,6 +101,33 @@ def test_bad_recipe_is_named(place: Path, before: str, after: str, named: str) -
     assert named in _fails(place, "recipe check recipe.toml", 2).stderr
 
 
+def test_recipe_check_names_every_problem_at_once(place: Path) -> None:
+    """A wrong class, two unknown kinds of source and an unknown model are all said, whichever is found first."""
+    more = """
+[[sources]]
+name = "other"
+kind = "papyrus"
+[[sources]]
+name = "third"
+kind = "clay"
+[evaluate]
+models = ["lite9"]
+[[classes]]
+id = "Bad Id"
+name = "bad"
+imagenet = [1]
+"""
+    (place / "recipe.toml").write_text(RECIPE + more, encoding="utf-8")
+    told = _fails(place, "recipe check recipe.toml", 2).stderr
+    for words in (
+        "classes.1.id",
+        "unknown kind 'papyrus'",
+        "unknown kind 'clay'",
+        "evaluate.models: unknown model 'lite9'",
+    ):
+        assert words in told
+
+
 @pytest.mark.parametrize(
     ("command", "code", "named"),
     [

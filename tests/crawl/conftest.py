@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,20 +56,50 @@ def recipe_of(*sources: SourceSpec, base: Path = Path(), **changes: Any) -> Reci
     return Recipe(**{"name": "test", "classes": (dog,), "sources": sources, "base": base, **changes})
 
 
+@dataclass(frozen=True)
+class Fetching:
+    """The real client, for a few addresses or for whatever a test does with it."""
+
+    site: CrawledSite
+    journal: Journal
+
+    def __call__(self, *addresses: str, spec: SourceSpec | None = None, limits: Limits = QUICK) -> list[Any]:
+        """Fetch addresses with one client and return, for each, its bytes or the exception that ended it."""
+        chosen = spec or source_of(self.site)
+        return self.with_client(
+            lambda client: [client.get(address, Visit(chosen.name)) for address in addresses], chosen, limits
+        )
+
+    def with_client(
+        self, tasks: Callable[[PhotoClient], Iterable[Awaitable[Any]]], spec: SourceSpec, limits: Limits
+    ) -> list[Any]:
+        """Run tasks side by side and return their results and exceptions."""
+        return asyncio.run(self._run(tasks, spec, limits))
+
+    async def _run(
+        self, tasks: Callable[[PhotoClient], Iterable[Awaitable[Any]]], spec: SourceSpec, limits: Limits
+    ) -> list[Any]:
+        clock = Clock(NOW)
+        ledgers = {spec.name: Ledger(self.journal, spec, clock)}
+        async with PhotoClient([spec], ledgers, clock=clock, agent=AGENT, limits=limits) as client:
+            return list(await asyncio.gather(*tasks(client), return_exceptions=True))
+
+
 @pytest.fixture
-def get(site: CrawledSite, workspace: Workspace) -> Callable[..., Any]:
-    """Fetch addresses with one client and return, for each, its bytes or the exception that ended it."""
-
-    def fetch(*addresses: str, spec: SourceSpec | None = None, limits: Limits = QUICK) -> list[Any]:
-        chosen = spec or source_of(site)
-        return asyncio.run(fetch_all(addresses, chosen, workspace.journal, limits))
-
-    return fetch
+def get(site: CrawledSite, workspace: Workspace) -> Fetching:
+    """Fetch addresses; see `Fetching`."""
+    return Fetching(site, workspace.journal)
 
 
-async def fetch_all(addresses: tuple[str, ...], spec: SourceSpec, journal: Journal, limits: Limits) -> list[Any]:
-    clock = Clock(NOW)
-    ledgers = {spec.name: Ledger(journal, spec, clock)}
-    async with PhotoClient([spec], ledgers, clock=clock, agent=AGENT, limits=limits) as client:
-        tasks = [client.get(address, Visit(spec.name)) for address in addresses]
-        return list(await asyncio.gather(*tasks, return_exceptions=True))
+@pytest.fixture
+def grown() -> Callable[[], float]:
+    """Return a function that says the most memory this process has had since it was last asked, in MB."""
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+    def peak() -> float:
+        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        reset.write_text("5")
+        return int(line.split()[1]) / 1024
+
+    peak()
+    return peak

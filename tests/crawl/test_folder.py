@@ -17,6 +17,7 @@ from counteranimal.crawl.run import discover, fetch_pending
 from counteranimal.crawl.snapshot import candidates_table, photos_table
 from counteranimal.crawl.sources import LocalSource, Opening, open_source
 from counteranimal.errors import Reason, RecipeError, Rejected
+from counteranimal.ids import photo_id_of
 from counteranimal.recipe import Recipe, RecipeClass, SourceSpec
 from counteranimal.settings import Settings
 from counteranimal.workspace import Journal, Workspace
@@ -135,12 +136,19 @@ def test_only_ordinary_files_inside_the_folder_are_read(tmp_path: Path, path: st
     assert caught.value.reason is reason
 
 
-def test_file_that_is_not_the_one_of_the_table_is_a_mismatch(tmp_path: Path):
+def test_file_that_is_not_the_one_of_the_table_is_a_mismatch(
+    tmp_path: Path, workspace: Workspace, settings: Settings, now: datetime
+):
     """Where the table gives a digest, other bytes are turned away."""
-    (tmp_path / "a.jpg").write_bytes(b"other")
-    table(tmp_path, [{"f": "a.jpg", "h": "0" * 64}])
-    with pytest.raises(Rejected, match="E_MISMATCH"):
-        opened(folder_spec(tmp_path, table="table.csv", file="f", sha256="h")).read("a.jpg", most=10)
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(jpeg(1))
+    table(tmp_path, [{"f": "a.jpg", "h": "0" * 64, "l": "dog"}, {"f": "b.jpg", "h": photo_id_of(jpeg(1)), "l": "dog"}])
+    options = {"table": "table.csv", "file": "f", "sha256": "h", "label": "l", "fixed": {"licence": "CC0-1.0"}}
+    recipe = recipe_of(folder_spec(tmp_path, **options))
+    discover(recipe, workspace, settings=settings, now=now)
+    assert fetch_pending(recipe, workspace, settings=settings, now=now)["stored"] == 1
+    reasons = [row["reason"] for row in workspace.journal.rows("fetches")]
+    assert sorted(reasons, key=str) == ["E_MISMATCH", None]
 
 
 def test_folder_is_relative_to_the_recipe(tmp_path: Path, workspace: Workspace, settings: Settings, now: datetime):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -189,22 +190,27 @@ def test_bad_answer_names_source_and_cursor_and_keeps_the_cursor(
 
 @pytest.mark.case("A25")
 def test_paging_by_id_survives_insertions_and_deletions(site: CrawledSite, workspace: Workspace):
-    """Records inserted and deleted while paging lead to none skipped and none doubled among those that stayed."""
-    records = [record(number) for number in range(10, 110)]
-    serve = listing(records)
-    pages = 0
+    """50 records inserted and 50 deleted among 10,000 while paging: none skipped and none doubled among those that stayed."""
+    # Even numbers exist from the beginning; odd ones come in between, before and behind the page just read.
+    records = {number: record(number) for number in range(2, 20_002, 2)}
+    moments = random.Random(8)
+    gone, came = set(moments.sample(sorted(records), 50)), set(moments.sample(range(1, 20_000, 2), 50))
+    changes = [*gone, *came]
+    moments.shuffle(changes)
 
     async def changing(request: web.Request) -> web.StreamResponse:
-        nonlocal pages
-        pages += 1
-        response = await serve(request)
-        records[:] = [item for item in records if item["id"] != 10 + pages] + [record(200 + pages)]
+        response = await listing(list(records.values()))(request)
+        for number in [changes.pop() for _ in range(min(2, len(changes)))]:
+            if records.pop(number, None) is None:
+                records[number] = record(number)
         return response
 
     site.pages[API] = changing
-    ids = [int(offer.observation_id) for offer in offered(source(site, workspace, per_page=10))]
-    assert ids == sorted(set(ids))
-    assert set(range(30, 110)) <= set(ids)
+    found = [int(offer.observation_id) for offer in offered(source(site, workspace, per_page=200))]
+    assert changes == []
+    assert found == sorted(set(found))
+    assert set(range(2, 20_002, 2)) - gone <= set(found) <= set(range(2, 20_002, 2)) | came
+    assert 0 < len(came & set(found)) < 50
 
 
 @pytest.mark.parametrize("status", [429, 503])

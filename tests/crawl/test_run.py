@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
+import random
 import signal
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from aiohttp import web
+from PIL import Image
 
 from counteranimal import tables
 from counteranimal.conservation import Conservation, account
+from counteranimal.crawl.adopt import adopt
 from counteranimal.crawl.run import discover, fetch_pending, photos_table
 from counteranimal.crawl.snapshot import candidates_table, fetches_table
 from counteranimal.errors import EnvironmentFailure, UsageError
@@ -111,11 +116,36 @@ def test_what_is_no_photo_is_turned_away_by_its_bytes(site: CrawledSite, workspa
     assert list(workspace.blobs.ids()) == [photo_id_of(jpeg(5))]
 
 
+@pytest.mark.case("A05")
+def test_broken_connection_at_twenty_points_ends_with_the_right_photo(
+    site: CrawledSite, workspace: Workspace, crawl: Crawl
+):
+    """A photo of 200 KB whose connection is reset at a random offset is asked for again: twenty right hashes, no part of one anywhere."""
+    whole = noisy(200_000)
+    offsets = random.Random(5).sample(range(len(whole)), 20)
+    recipe = recipe_of(source_of(site, in_flight=8))
+    offer(site, {offset: in_turn(cut(whole, offset, reset=True), answer(whole)) for offset in offsets})
+    assert crawl(recipe)["stored"] == 20
+    assert {row["photo_id"] for row in fetches_table(workspace.journal).to_pylist()} == {photo_id_of(whole)}
+    assert list(workspace.blobs.ids()) == [photo_id_of(whole)]
+    assert [path for path in workspace.blobs.root.rglob("*") if path.is_file() and ".tmp" in path.name] == []
+    assert len(site.paths()) == 1 + 2 * 20
+
+
+def noisy(least: int) -> bytes:
+    """A JPEG of at least so many bytes."""
+    noise = np.random.default_rng(2).integers(0, 255, (480, 480, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "JPEG", quality=92)
+    assert least <= len(buffer.getvalue()) < 2 * least
+    return buffer.getvalue()
+
+
 @pytest.mark.case("A07")
 def test_body_cut_without_a_length_is_never_stored(site: CrawledSite, workspace: Workspace, crawl: Crawl):
-    """A photo that ends with the connection, at any of many points, is found by decoding and asked for again next time."""
+    """A photo that ends with the connection, at any of fifty points, is found by decoding and asked for again next time."""
     whole = jpeg(1, side=200)
-    points = range(4, len(whole), max(1, len(whole) // 20))
+    points = [*random.Random(7).sample(range(4, len(whole) - 3), 47), *range(len(whole) - 3, len(whole))]
     recipe = recipe_of(source_of(site, in_flight=8))
     offer(site, {point: cut(whole, point, declared=False) for point in points})
     assert crawl(recipe)["stored"] == 0
@@ -123,6 +153,30 @@ def test_body_cut_without_a_length_is_never_stored(site: CrawledSite, workspace:
     rows = fetches_table(workspace.journal).to_pylist()
     assert len(rows) == len(points)
     assert {row["reason"] for row in rows} <= {"E_TRUNCATED", "E_DECODE"}
+
+
+@pytest.mark.case("C03")
+def test_photo_that_only_looks_damaged_is_suspect_and_takes_no_part(
+    site: CrawledSite, workspace: Workspace, crawl: Crawl, now: datetime
+):
+    """Zeros in the second half are no photo where they prove damage; else the photo is kept, counted, and used for nothing."""
+    recipe = recipe_of(source_of(site))
+    whole = jpeg(1, side=256)
+    proved = whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2 - 2) + whole[-2:]
+    doubtful = whole[:-2] + bytes(200) + whole[-2:]
+    offer(site, {1: whole, 2: proved, 3: doubtful})
+    assert crawl(recipe)["stored"] == 2
+    said = {
+        row["photo_id"]: (row["status"], row["reason"]) for row in photos_table(recipe, workspace.journal).to_pylist()
+    }
+    assert said == {photo_id_of(whole): ("ok", None), photo_id_of(doubtful): ("suspect", "E_SUSPECT")}
+    assert balance(recipe, workspace).sentence() == "discovered 3 = stored 2 (E_SUSPECT 1) + failed 1 (E_TRUNCATED 1)"
+    tables.write(workspace.table_path("photos"), photos_table(recipe, workspace.journal))
+    assert list(workspace.sound_photos()) == [photo_id_of(whole)]
+    # A journal rebuilt from the side records says the same.
+    rebuilt = Workspace(workspace.home, f"sqlite:///{workspace.home / 'other.sqlite'}")
+    adopt(rebuilt, now=now, look=lambda _: pytest.fail("the side record tells"))
+    assert photos_table(recipe, rebuilt.journal).column("status").to_pylist().count("suspect") == 1
 
 
 @pytest.mark.case("E01")

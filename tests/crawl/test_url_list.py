@@ -16,9 +16,10 @@ from counteranimal.crawl.budget import Ledger
 from counteranimal.crawl.candidates import Offer
 from counteranimal.crawl.politeness import Clock
 from counteranimal.crawl.run import discover, fetch_pending
-from counteranimal.crawl.snapshot import candidates_table, photos_table
+from counteranimal.crawl.snapshot import candidates_table, fetches_table, photos_table
 from counteranimal.crawl.sources import Opening, open_source
 from counteranimal.errors import Reason, RecipeError
+from counteranimal.ids import photo_id_of
 from counteranimal.recipe import SourceSpec
 from counteranimal.settings import Settings
 from counteranimal.workspace import Journal, Workspace
@@ -126,6 +127,32 @@ def test_list_that_cannot_be_read_is_a_recipe_error(tmp_path: Path, name: str, c
         (tmp_path / name).write_bytes(content)
     with pytest.raises(RecipeError, match=words):
         offers(tmp_path, list_spec(name))
+
+
+def test_stated_digest_and_size_are_held_against_what_comes(
+    tmp_path: Path, site: CrawledSite, workspace: Workspace, settings: Settings, now: datetime
+):
+    """Bytes of another digest or size are refused with E_MISMATCH; a digest that is none refuses its line; no statement asks for nothing."""
+    for number in range(4):
+        site.pages[f"/{number}.jpg"] = answer(jpeg(number))
+    right, wrong = photo_id_of(jpeg(0)).upper(), photo_id_of(jpeg(9))
+    stated = [(right, len(jpeg(0))), (wrong, ""), ("", len(jpeg(2)) + 1), ("", ""), ("abc", ""), ("", "many")]
+    lines = [
+        "url,class,digest,length",
+        *(f"{site.url}/{n}.jpg,dog,{digest},{size}" for n, (digest, size) in enumerate(stated)),
+    ]
+    (tmp_path / "l.csv").write_text("\n".join(lines))
+    columns = {"label": "class", "sha256": "digest", "size": "length", "fixed": {"licence": "CC0-1.0"}}
+    recipe = recipe_of(source_of(site, kind="url-list", options={"list": "l.csv", **columns}), base=tmp_path)
+    discover(recipe, workspace, settings=settings, now=now)
+    assert fetch_pending(recipe, workspace, settings=settings, now=now)["stored"] == 2
+    assert set(workspace.blobs.ids()) == {photo_id_of(jpeg(0)), photo_id_of(jpeg(3))}
+    rows = {row["candidate_id"]: row["url"] for row in candidates_table(workspace.journal).to_pylist()}
+    refused = {rows[row["candidate_id"]][-5:]: row["reason"] for row in fetches_table(workspace.journal).to_pylist()}
+    assert refused == {"0.jpg": None, "1.jpg": "E_MISMATCH", "2.jpg": "E_MISMATCH", "3.jpg": None}
+    notes = {row["url"][-5:]: (row["reason"], row["note"]) for row in candidates_table(workspace.journal).to_pylist()}
+    assert notes["4.jpg"] == ("E_LINE", "its digest is no SHA-256 digest")
+    assert notes["5.jpg"] == ("E_LINE", "its length is no number of bytes")
 
 
 @pytest.mark.case("A28")

@@ -10,6 +10,7 @@ import io
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self
@@ -56,8 +57,8 @@ def redirect(place: str, status: int = 302) -> Handler:
     return answer(status=status, Location=place)
 
 
-def cut(body: bytes, at: int, *, chunked: bool = False, declared: bool = True) -> Handler:
-    """A body that ends early: after a declared length, in the middle of chunks, or by closing without any length."""
+def cut(body: bytes, at: int, *, chunked: bool = False, declared: bool = True, reset: bool = False) -> Handler:
+    """A body that ends early: after a declared length, in the middle of chunks, or by closing without any length; `reset` breaks off."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         transport = request.transport
@@ -70,10 +71,33 @@ def cut(body: bytes, at: int, *, chunked: bool = False, declared: bool = True) -
             f"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n{head}Connection: close\r\n\r\n".encode() + sent
         )
         await asyncio.sleep(0.02)
+        transport.abort() if reset else transport.close()
+        return web.Response()
+
+    return handle
+
+
+def raw(*pieces: bytes) -> Handler:
+    """An answer sent as it is written here, whatever HTTP says; then the connection closes."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        transport = request.transport
+        assert transport is not None
+        for piece in pieces:
+            transport.write(piece)
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.02)
         transport.close()
         return web.Response()
 
     return handle
+
+
+async def gone(request: web.Request) -> web.StreamResponse:
+    """Close the connection without a word."""
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
 
 
 def dripping(piece: bytes = b"x", every: float = 0.05) -> Handler:
@@ -97,16 +121,18 @@ class Seen:
     path: str
     query: dict[str, str]
     headers: dict[str, str]
+    host: str
 
 
 class CrawledSite:
-    """The site; `pages` maps a path to its handler, everything else is 404."""
+    """The site; `pages` maps a path to its handler, everything else is 404. With several `hosts` it listens on as many ports."""
 
-    def __init__(self, certificate: ssl.SSLContext | None = None) -> None:
+    def __init__(self, certificate: ssl.SSLContext | None = None, *, hosts: int = 1) -> None:
         self._certificate = certificate
+        self._hosts = hosts
         self.pages: dict[str, Handler] = {}
         self.seen: list[Seen] = []
-        self.in_flight = 0
+        self.in_flight: Counter[str] = Counter()
         self.most_in_flight = 0
         self._ready = threading.Event()
 
@@ -123,11 +149,15 @@ class CrawledSite:
     @property
     def pair(self) -> str:
         """The host:port that a recipe opens."""
-        return f"127.0.0.1:{self.port}"
+        return self.pairs[0]
 
     @property
     def url(self) -> str:
         return f"{'https' if self._certificate else 'http'}://{self.pair}"
+
+    @property
+    def port(self) -> int:
+        return int(self.pair.rpartition(":")[2])
 
     def paths(self) -> list[str]:
         """The paths asked for, robots.txt left out."""
@@ -143,19 +173,20 @@ class CrawledSite:
         application.router.add_route("*", "/{tail:.*}", self._handle)
         runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._certificate)
-        await site.start()
-        self.port = int(runner.addresses[0][1])
+        for _ in range(self._hosts):
+            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._certificate).start()
+        self.pairs = tuple(f"127.0.0.1:{address[1]}" for address in runner.addresses)
         self._ready.set()
         await self._stop.wait()
         await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        self.seen.append(Seen(time.monotonic(), request.path, dict(request.query), dict(request.headers)))
-        self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        host = request.host
+        self.seen.append(Seen(time.monotonic(), request.path, dict(request.query), dict(request.headers), host))
+        self.in_flight[host] += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight[host])
         try:
             handler = self.pages.get(request.path)
             return await handler(request) if handler else web.Response(status=404)
         finally:
-            self.in_flight -= 1
+            self.in_flight[host] -= 1

@@ -80,11 +80,95 @@ def test_the_end_of_an_embedded_preview_is_not_the_end_of_the_photo(photo, encod
     assert reason_of(data[:-40]) is Reason.TRUNCATED
 
 
+WAYS = {
+    "baseline": ("JPEG", {}),
+    "optimised": ("JPEG", {"optimize": True}),
+    "full colour": ("JPEG", {"subsampling": 0, "quality": 95}),
+    "progressive": ("JPEG", {"progressive": True}),
+    "restarts by row": ("JPEG", {"restart_marker_rows": 1}),
+    "restarts by block": ("JPEG", {"restart_marker_blocks": 5}),
+    "grey": ("JPEG", {}),
+    "cmyk": ("JPEG", {}),
+    "webp": ("WEBP", {"quality": 80}),
+    "lossless webp": ("WEBP", {"lossless": True}),
+    "png": ("PNG", {}),
+}
+
+
+def zeroed(data: bytes, start: int, end: int) -> bytes:
+    """Return the bytes with a hole of zeros."""
+    return data[:start] + bytes(end - start) + data[end:]
+
+
+def verdict(data: bytes) -> str:
+    """Return what intake makes of the bytes: a reason code, suspect, or ok."""
+    try:
+        return "suspect" if inspect(data).suspect else "ok"
+    except Rejected as rejected:
+        return str(rejected.reason)
+
+
 @pytest.mark.case("C03")
-def test_a_jpeg_whose_second_half_is_zeros_is_truncated(photo, encode):
-    """The right length proves nothing when the end marker is gone."""
-    data = encode(photo(3, (320, 240)))
-    assert reason_of(data[: len(data) // 2] + bytes(len(data) - len(data) // 2)) is Reason.TRUNCATED
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_whose_later_part_is_zeros_is_never_accepted_silently(photo, encode, way):
+    """The right length and the right end prove nothing, at any cut point; the whole file is accepted."""
+    kind, options = WAYS[way]
+    mode = {"grey": "L", "cmyk": "CMYK"}.get(way, "RGB")
+    rng = np.random.default_rng(6)
+    for seed in (3, 4):
+        data = encode(grained(photo(seed, (320, 240))).convert(mode), kind, **options)
+        assert verdict(data) == "ok"
+        for start in [len(data) // 2, *rng.integers(len(data) // 5, len(data) * 9 // 10, 12).tolist()]:
+            for kept in (0, 2, 64):
+                assert verdict(zeroed(data, start, len(data) - kept)) != "ok", (way, start, kept)
+
+
+def grained(image: Image.Image) -> Image.Image:
+    """Return the picture with a camera's grain, so that its compressed bytes end nowhere near zero."""
+    grain = np.random.default_rng(1).normal(0, 4, (image.height, image.width, 3))
+    return Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
+
+
+@pytest.mark.case("C03")
+def test_damage_is_told_from_what_only_looks_like_it(photo, encode, insert, segment):
+    """Missing bytes are proof, bytes left over and scans left out are not: such a photo is suspect. Neither is found by decoding alone."""
+    data = encode(grained(photo(3, (320, 240))))
+    half = zeroed(data, len(data) // 2, len(data) - 2)
+    assert reason_of(half) is None
+    assert verdict(half) == "E_TRUNCATED"
+    assert verdict(data[:-2] + b"\x55" * 40 + data[-2:]) == "suspect"
+    progressive = encode(grained(photo(3, (320, 240))), progressive=True)
+    last_scan = progressive.rindex(b"\xff\xda")
+    assert verdict(zeroed(progressive, last_scan, len(progressive) - 2)) == "suspect"
+    assert verdict(insert(data, segment(0xFE, bytes(4000)))) == "ok"
+
+
+@pytest.mark.case("C03")
+@pytest.mark.parametrize("way", WAYS)
+def test_flat_pictures_are_not_suspect(photo, encode, way):
+    """A picture with wide even bands compresses to long runs of zeros, and is whole."""
+    kind, options = WAYS[way]
+    mode = {"grey": "L", "cmyk": "CMYK"}.get(way, "RGB")
+    for colour in ("black", "white", (90, 140, 200)):
+        banded = Image.new("RGB", (1200, 1200), colour)
+        banded.paste(grained(photo(3, (1200, 200))), (0, 400))
+        assert verdict(encode(banded.convert(mode), kind, **options)) == "ok"
+        assert verdict(encode(Image.new("RGB", (1600, 1600), colour).convert(mode), kind, **options)) == "ok"
+
+
+@pytest.mark.shared
+@pytest.mark.case("C03")
+def test_no_real_photo_is_suspect(shared_data):
+    """Of all shared photos the one truncated file is turned away, and none is suspect; with its second half zeroed none is ok."""
+    found = {}
+    for path in sorted(shared_data.glob("photos/**/*")):
+        if path.suffix in {".jpg", ".webp"}:
+            data = path.read_bytes()
+            found[path.name] = verdict(data)
+            if len(data) < 300_000:
+                assert verdict(zeroed(data, len(data) // 2, len(data) - 2)) != "ok"
+    assert {name for name, said in found.items() if said != "ok"} == {"african_elephants_truncated_file.jpg"}
+    assert len(found) >= 287
 
 
 @pytest.mark.case("C04")

@@ -24,7 +24,11 @@ def _prepare(site: NumberedSite, tmp_path: Path, photos: int) -> set[str]:
 
 def _kill_at_random_times(site: NumberedSite, nursery: Nursery, ledger: Ledger, kills: int, longest: float) -> None:
     moments = random.Random(11)
+    left = 2 * (kills - ledger.kills)
     while ledger.kills < kills:
+        # A crawl that has finished is not killed, and would be begun for ever.
+        left -= 1
+        assert left >= 0, f"{ledger.kills} of {kills} kills, and the crawl is done: give it more photos"
         seen = len(site.photos_asked())
         nursery.begin()
         time.sleep(moments.uniform(0.0, longest))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from counteranimal.errors import EnvironmentFailure, IntegrityError, MissingDependency, UsageError
-from counteranimal.workspace import Journal
+from counteranimal.workspace import Journal, seal
 
 
 @pytest.fixture
@@ -125,6 +125,28 @@ def test_a_journal_of_an_earlier_version_gains_its_columns(journal_url: str) -> 
             connection.exec_driver_sql(f"ALTER TABLE stored DROP COLUMN {column}")
     [row] = Journal(journal_url).rows("stored")
     assert (row["candidate_id"], row["store"], row["status"]) == ("s:1", None, None)
+
+
+def test_gaining_columns_is_no_damage_and_hides_none(tmp_path: Path, url: str) -> None:
+    """A sealed journal of an earlier version is sealed anew with its new columns; one that was damaged is still found so."""
+    file = tmp_path / "journal.sqlite"
+
+    def earlier() -> None:
+        file.unlink(missing_ok=True)
+        journal = Journal(url)
+        journal.append("stored", [{"photo_id": "a" * 64, "candidate_id": "s:1", "mime": "image/jpeg"}])
+        with journal._engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE stored DROP COLUMN suspect")
+        journal.close(sealed=True)
+
+    earlier()
+    Journal(url).close()
+    assert seal.damage(file) == ""
+    assert seal.seal_of(file).exists()
+    earlier()
+    file.write_bytes(file.read_bytes().replace(b"image/jpeg", b"image/jpag"))
+    Journal(url).close()
+    assert "not those of the last run" in seal.damage(file)
 
 
 @pytest.mark.case("B04")

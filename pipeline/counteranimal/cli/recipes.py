@@ -8,11 +8,8 @@ from typing import Annotated
 import typer
 
 from counteranimal.cli.common import AsJson, Home, emit, verb
-from counteranimal.recipe import load_recipe
 from counteranimal.settings import load_settings
-from counteranimal.steps import curation
-from counteranimal.steps.models import check_models
-from counteranimal.steps.recipes import begin_recipe, pin_recipe
+from counteranimal.steps.recipes import begin_recipe, check_recipe, pin_recipe
 
 __all__ = ["recipe", "register"]
 
@@ -45,9 +42,7 @@ def init(
 @verb
 def check(file: RecipePath, as_json: AsJson = False) -> None:
     """Check a recipe: every problem at once, with its place."""
-    checked = load_recipe(file)
-    curation.check_sources(checked)
-    check_models(checked)
+    checked = check_recipe(file)
     unpinned = checked.unpinned
     bare = [item.id for item in checked.classes if not item.taxa]
     sentence = f"recipe {checked.name} is sound: {len(checked.classes)} classes, {len(checked.sources)} sources, {len(checked.splits)} splits"

@@ -202,7 +202,7 @@ def _is_told(side: Side) -> bool:
 def _info_of(side: Side, data: bytes, look: Callable[[bytes], ImageInfo]) -> ImageInfo:
     mime, width, height = (side.get(name) for name in ("mime", "width", "height"))
     if isinstance(mime, str) and isinstance(width, int) and isinstance(height, int):
-        return ImageInfo(mime, width, height)
+        return ImageInfo(mime, width, height, suspect=side.get("suspect") is True)
     return look(data)
 
 

@@ -27,7 +27,8 @@ class Offer:
     """One photo as a source states it; every text may be missing upstream.
 
     `licence_raw` is the photo's own licence, never its record's or its data set's. `licence_version` is what the source says
-    its unversioned codes mean. There is no place for coordinates. `refused` says why the source itself turns the item away: a
+    its unversioned codes mean. There is no place for coordinates. Bytes that have not the stated `sha256` (hex) and `size` are refused
+    when they come. `refused` says why the source itself turns the item away: a
     line it cannot read is an offer too, so that it is a row with a reason.
     """
 
@@ -44,6 +45,8 @@ class Offer:
     observed_at: str | None = None
     kind: str = "photo"
     note: str | None = None
+    sha256: str | None = None
+    size: int | None = None
     refused: Reason | None = None
 
 
@@ -79,6 +82,8 @@ def judge(source: str, offer: Offer, allowed: tuple[str, ...], now: datetime) ->
         "observed_at": offer.observed_at,
         "kind": offer.kind,
         "note": offer.note,
+        "sha256": offer.sha256,
+        "size": offer.size,
         "seen_at": now,
         "status": "rejected" if reason else "ok",
         "reason": str(reason) if reason else None,

@@ -118,6 +118,7 @@ class PhotoClient:
             connector=aiohttp.TCPConnector(limit=0, socket_factory=guarded_socket),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
+            middlewares=(_once_only,),
             # Photos are compressed already; whatever a server compresses all the same is counted after decompression.
             headers={"User-Agent": self._agent, "Accept": "image/*", "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(
@@ -312,6 +313,16 @@ class PhotoClient:
                 if len(body) >= LARGEST:
                     break
         return Robots.of(answer.status, bytes(body))
+
+
+async def _once_only(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep the library from asking again by itself when a connection breaks: each request has its turn and is counted before it."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(str(error)) from error
 
 
 def _target(answer: aiohttp.ClientResponse) -> URL:

@@ -12,12 +12,22 @@ from datetime import datetime
 from typing import Any
 
 from counteranimal.errors import Reason, Rejected
-from counteranimal.ids import fold_unit
+from counteranimal.ids import fold_unit, photo_id_of
 from counteranimal.images import DecoderPool, ImageInfo, sniff
 from counteranimal.workspace import Blob, Workspace
 from counteranimal.workspace.blobs import Side
 
-__all__ = ["GROUP_BYTES", "GROUP_ITEMS", "LOST", "Attempt", "Store", "look_at", "looked_at", "stored_row"]
+__all__ = [
+    "GROUP_BYTES",
+    "GROUP_ITEMS",
+    "LOST",
+    "Attempt",
+    "Store",
+    "look_at",
+    "looked_at",
+    "require_stated",
+    "stored_row",
+]
 
 LOST = "lost"
 """Status of a `stored` row that takes an earlier one back: the bytes are gone from that store."""
@@ -75,6 +85,14 @@ async def looked_at(data: bytes, pool: DecoderPool) -> ImageInfo:
     """Do what `look_at` does without blocking the event loop."""
     sniff(data)
     return await pool.inspected(data)
+
+
+def require_stated(candidate: Mapping[str, Any], data: bytes) -> None:
+    """Raise Rejected (E_MISMATCH) for bytes that have not the size or the digest which the source stated."""
+    if candidate["size"] is not None and candidate["size"] != len(data):
+        raise Rejected(Reason.MISMATCH, f"{len(data)} bytes came, the source states {candidate['size']}")
+    if candidate["sha256"] and candidate["sha256"] != photo_id_of(data):
+        raise Rejected(Reason.MISMATCH, "the bytes have not the digest that the source states")
 
 
 class Store:
@@ -152,6 +170,7 @@ class Store:
             "mime": info.mime,
             "width": info.width,
             "height": info.height,
+            "suspect": info.suspect,
             "run": self._workspace.blobs.writer,
         }
 
@@ -164,6 +183,7 @@ def stored_row(candidate: Mapping[str, Any], info: ImageInfo, facts: Mapping[str
         "mime": info.mime,
         "width": info.width,
         "height": info.height,
+        "suspect": info.suspect,
         "fold_unit": fold_unit(
             candidate["source"],
             observer_id=candidate["observer_id"],

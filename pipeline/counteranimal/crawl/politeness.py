@@ -134,6 +134,8 @@ class Lane:
         self._departure = asyncio.Lock()
         self._next = 0.0
         self._faults = 0
+        self._out = 0
+        self._back = asyncio.Event()
 
     @asynccontextmanager
     async def turn(self, permit: Callable[[], Awaitable[Permit]]) -> AsyncIterator[Permit]:
@@ -155,13 +157,22 @@ class Lane:
                 self._refuse_when_shut()
                 if self.interval:
                     self._next = asyncio.get_running_loop().time() + self.interval + _MARGIN
-            yield permitted
+                self._out += 1
+            try:
+                yield permitted
+            finally:
+                self._out -= 1
+                self._back.set()
 
     async def _until_next(self) -> None:
         self._refuse_when_shut()
         loop = asyncio.get_running_loop()
         while (wait := self._next - loop.time()) > 0:  # noqa: ASYNC110 - the moment may move while this sleeps
             await asyncio.sleep(wait)
+        # A host that has failed is not asked more often than it may fail: those under way are waited for.
+        while 0 < self._faults < _FAULTS <= self._faults + self._out:
+            self._back.clear()
+            await self._back.wait()
         self._refuse_when_shut()
 
     def _refuse_when_shut(self) -> None:

@@ -16,7 +16,7 @@ from counteranimal.crawl.budget import Ledger
 from counteranimal.crawl.claims import Claims, Life
 from counteranimal.crawl.crew import Crew, Hands, Tally
 from counteranimal.crawl.fetch import Limits, PhotoClient
-from counteranimal.crawl.intake import Attempt, Store, look_at, looked_at
+from counteranimal.crawl.intake import Attempt, Store, look_at, looked_at, require_stated
 from counteranimal.crawl.outcome import Visit
 from counteranimal.crawl.pending import Pending, closed_hosts, host_of, load
 from counteranimal.crawl.politeness import Clock, user_agent
@@ -150,8 +150,11 @@ class Session:
     async def _get(self, client: PhotoClient, attempt: Attempt, visit: Visit) -> bytes:
         source = self._local.get(visit.source)
         if source is None:
-            return await client.get(attempt.candidate["url"], visit)
-        return await asyncio.to_thread(source.read, attempt.candidate["native_id"], most=client.limits.most_bytes)
+            data = await client.get(attempt.candidate["url"], visit)
+        else:
+            data = await asyncio.to_thread(source.read, attempt.candidate["native_id"], most=client.limits.most_bytes)
+        require_stated(attempt.candidate, data)
+        return data
 
     def _commit(self, group: list[Attempt], ledgers: Mapping[str, Ledger]) -> list[Attempt]:
         for ledger in ledgers.values():

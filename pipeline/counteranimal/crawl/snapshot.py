@@ -58,7 +58,8 @@ def photos_table(recipe: Recipe, journal: Journal) -> pa.Table:
     `candidate_ids` stand in the order of discovery, which does not depend on which download ended first. `fold_unit` is that
     of the candidate seen first among those stored within a day of the first: so a crawl that was killed and resumed gives
     the folds of an undisturbed one, and nothing found later ever moves a photo to another fold. A photo found under two
-    classes is rejected as `class_conflict`; one whose candidates have all been turned away since carries their reason.
+    classes is rejected as `class_conflict`; one whose candidates have all been turned away since carries their reason. One whose
+    bytes look damaged is `suspect`.
     Withdrawn photos, and photos that no store holds any more, are absent.
     """
     sources = {spec.name for spec in recipe.sources}
@@ -108,7 +109,10 @@ def _photo(photo_id: str, found: dict[str, _Found]) -> dict[str, Any]:
     first: datetime = min(row.stored_at for row in rows)
     chosen = next(row for row in rows if row.stored_at <= first + _SETTLING)
     facts = {name: getattr(chosen, name) for name in ("mime", "bytes", "width", "height", "fold_unit")}
-    return {"photo_id": photo_id, **facts, "stored_at": first, **_verdict(rows)}
+    verdict = _verdict(rows)
+    if verdict["status"] == "ok" and chosen.suspect:
+        verdict |= {"status": "suspect", "reason": str(Reason.SUSPECT)}
+    return {"photo_id": photo_id, **facts, "stored_at": first, **verdict}
 
 
 def _verdict(rows: Sequence[_Found]) -> dict[str, Any]:

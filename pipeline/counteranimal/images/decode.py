@@ -18,6 +18,7 @@ from counteranimal.images.colour import defined_rgb, upright
 from counteranimal.images.container import Container
 from counteranimal.images.jpeg import read_jpeg
 from counteranimal.images.png import PNG_SIGNATURE, read_png
+from counteranimal.images.soundness import is_suspect
 from counteranimal.images.webp import read_webp
 
 __all__ = [
@@ -48,11 +49,12 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, str
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What intake records of a photo: its type by magic bytes, and its upright size in pixels."""
+    """What intake records of a photo: its type by magic bytes, its upright size in pixels, and whether its bytes look damaged."""
 
     mime: str
     width: int
     height: int
+    suspect: bool = False
 
 
 def sniff(data: bytes) -> str:
@@ -104,15 +106,25 @@ def decode(data: bytes) -> Image.Image:
     Rejected
         With the reason code of what is wrong; E_DECODE_MEMORY where memory does not suffice.
     """
-    container = read_container(data)
+    return _pixels(read_container(data))
+
+
+def _pixels(container: Container) -> Image.Image:
     image = _load(container)
     return upright(defined_rgb(image, image.info.get("icc_profile")), container.orientation)
 
 
 def inspect(data: bytes) -> ImageInfo:
-    """Decode the photo fully in this process and return its type and upright size; raises Rejected as `decode` does."""
-    image = decode(data)
-    return ImageInfo(sniff(data), image.width, image.height)
+    """Decode the photo fully in this process and return what it is.
+
+    Raises
+    ------
+    Rejected
+        As `decode` does, and where damage shows that `decode` forgives; see `soundness`.
+    """
+    container = read_container(data)
+    image = _pixels(container)
+    return ImageInfo(container.mime, image.width, image.height, is_suspect(container))
 
 
 def grey_thumbnail(data: bytes, *, least_side: int = 128) -> Image.Image:

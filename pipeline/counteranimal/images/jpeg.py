@@ -8,6 +8,7 @@ follows the image (archives, scripts, further pictures of a multi-picture file).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from counteranimal.images.container import (
@@ -19,12 +20,14 @@ from counteranimal.images.container import (
     truncated,
 )
 
-__all__ = ["read_jpeg"]
+__all__ = ["looks_whole", "read_jpeg"]
 
 _EXIF = b"Exif\x00\x00"
 _ICC = b"ICC_PROFILE\x00"
 _ICC_PIECE = 65_519
 _SOI, _EOI, _SOS, _DNL = 0xD8, 0xD9, 0xDA, 0xDC
+_PROGRESSIVE, _HUFFMAN = 0xC2, 0xC4
+_NEVER, _HOLE = 255, 64
 # Baseline, extended and progressive Huffman frames: what every browser and every decoder of the evaluation can read.
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 _OTHER_FRAMES = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xC8, 0xC9, 0xCA, 0xCB, 0xCC, 0xCD, 0xCE, 0xCF, 0xDE, 0xDF})
@@ -75,6 +78,51 @@ def read_jpeg(data: bytes) -> Container:
     note = _as_segment(0xE1, _EXIF + orientation_note(orientation)) if orientation != 1 else b""
     width, height = pieces.size
     return Container("image/jpeg", width, height, orientation, bare, _assemble(pieces, note) if note else bare)
+
+
+def looks_whole(bare: bytes) -> bool:
+    """Say whether a file that `read_jpeg` rebuilt sends every coefficient to its last bit, and holds no run of 64 zero bytes by chance.
+
+    A progressive file may legally end before its last bits, but no encoder makes one; a file that lost its later scans looks like
+    that. A run of zeros is the work of an encoder only where the code of nothing but zeros means an empty block, as in flat areas.
+    """
+    sent: dict[int, list[int]] = {}
+    firsts: dict[int, int] = {}
+    progressive = False
+    for marker, payload, scan in _segments(bare):
+        if marker in _FRAMES:
+            progressive = marker == _PROGRESSIVE
+            sent = {component: [_NEVER] * 64 for component in payload[6::3]}
+        elif marker == _HUFFMAN:
+            firsts.update(_first_symbols(payload))
+        elif marker == _SOS:
+            first, last, bits = payload[-3:] if progressive else (0, 63, 0)
+            for component in payload[1:-3:2]:
+                sent.setdefault(component, [_NEVER] * 64)[first : last + 1] = [bits & 0x0F] * (last + 1 - first)
+            # Refinements (bits >> 4) send plain bits, which flat areas may leave at zero.
+            if not bits >> 4 and bytes(_HOLE) in scan:
+                used = {selector >> 4 for selector in payload[2:-3:2] if first == 0}
+                used |= {0x10 | selector & 0x0F for selector in payload[2:-3:2] if last > 0}
+                if any(firsts.get(table, 0) & 0x0F for table in used):
+                    return False
+    return not any(any(bits) for bits in sent.values())
+
+
+def _segments(bare: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield marker, payload and, behind a scan's header, its compressed bytes."""
+    at = 2
+    while (found := _MARKER.search(bare, at)) is not None and found.group()[-1] != _EOI:
+        end = found.end() + int.from_bytes(bare[found.end() : found.end() + 2], "big")
+        at = _scan_end(bare, end) if found.group()[-1] == _SOS else end
+        yield found.group()[-1], bare[found.end() + 2 : end], bare[end:at]
+
+
+def _first_symbols(payload: bytes) -> Iterator[tuple[int, int]]:
+    """Yield, for each Huffman table of a segment, its class and number in one byte, and the symbol whose code is all zeros."""
+    at = 0
+    while at + 17 < len(payload):
+        yield payload[at], payload[at + 17]
+        at += 17 + sum(payload[at + 1 : at + 17])
 
 
 def _segment(pieces: _Pieces, data: bytes, marker: int, at: int) -> int:

@@ -18,8 +18,9 @@ from counteranimal.images.container import (
     truncated,
 )
 
-__all__ = ["read_webp"]
+__all__ = ["read_webp", "without_end"]
 
+_HOLE, _END = 64, 16
 _FLAG_ICC, _FLAG_ALPHA, _FLAG_EXIF, _FLAG_ANIMATION = 0x20, 0x10, 0x08, 0x02
 
 
@@ -51,6 +52,21 @@ def read_webp(data: bytes) -> Container:
     return Container(
         "image/webp", width, height, orientation, bare, _assemble(kept, (width, height), note) if note else bare
     )
+
+
+def without_end(bare: bytes) -> bytes | None:
+    """Return a rebuilt file without the last 16 bytes of its image, or None where the image holds no run of 64 zero bytes.
+
+    Entropy-coded data hardly ever holds such a run outside flat areas. Where one stands for lost bytes, the decoder's place in the
+    data is a matter of chance from there on, so that it ends early or asks for more than there is; in a sound file it needs the
+    last bytes.
+    """
+    kept = dict(_chunks(bare))
+    kind = b"VP8 " if b"VP8 " in kept else b"VP8L"
+    if bytes(_HOLE) not in kept[kind]:
+        return None
+    kept[kind] = kept[kind][:-_END]
+    return _assemble(kept, _size(kept), b"")
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -23,7 +23,7 @@ from counteranimal.images.decode import ImageInfo, inspect
 
 __all__ = ["DecoderPool"]
 
-_Outcome = tuple[str, str, str] | tuple[str, int, int]
+_Outcome = tuple[str, str] | tuple[str, int, int, bool]
 
 
 class DecoderPool:
@@ -105,10 +105,10 @@ class DecoderPool:
 
 
 def _info(outcome: _Outcome) -> ImageInfo:
-    state, first, second = outcome
-    if isinstance(first, int) and isinstance(second, int):
-        return ImageInfo(state, first, second)
-    raise Rejected(Reason(str(first)), str(second))
+    if len(outcome) == 2:
+        reason, detail = outcome
+        raise Rejected(Reason(reason), detail)
+    return ImageInfo(*outcome)
 
 
 def _limit(memory_mb: int) -> None:
@@ -118,9 +118,9 @@ def _limit(memory_mb: int) -> None:
 
 
 def _run(function: Callable[[bytes], ImageInfo], data: bytes) -> _Outcome:
-    """Return (mime, width, height), or ("rejected", code, detail): plain values are all that crosses back."""
+    """Return an ImageInfo's values, or (code, detail) of a rejection: plain values are all that crosses back."""
     try:
         info = function(data)
     except Rejected as rejected:
-        return ("rejected", str(rejected.reason), rejected.detail)
-    return (info.mime, info.width, info.height)
+        return (str(rejected.reason), rejected.detail)
+    return (info.mime, info.width, info.height, info.suspect)

@@ -16,7 +16,7 @@ from counteranimal.crawl.snapshot import candidates_table, fetches_table
 from counteranimal.crawl.sources.protocol import plugin_of
 from counteranimal.dedupe import run as dedupe_run
 from counteranimal.dedupe import similar as dedupe_similar
-from counteranimal.errors import UsageError
+from counteranimal.errors import RecipeError, UsageError
 from counteranimal.recipe import Recipe
 from counteranimal.score import propose as score_propose
 from counteranimal.score import run as score_run
@@ -130,6 +130,12 @@ def propose(run: Run) -> Outcome:
 
 
 def check_sources(recipe: Recipe) -> None:
-    """Raise RecipeError if a source of the recipe is of no installed kind."""
+    """Raise RecipeError, naming each, if sources of the recipe are of no installed kind."""
+    problems = []
     for spec in recipe.sources:
-        plugin_of(spec)
+        try:
+            plugin_of(spec)
+        except RecipeError as error:
+            problems.append(str(error))
+    if problems:
+        raise RecipeError("; ".join(problems))

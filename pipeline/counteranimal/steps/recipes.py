@@ -1,4 +1,4 @@
-"""A curator's recipe before anything is crawled: begun from class names (`init`), and its taxa pinned (`pin`).
+"""A curator's recipe before anything is crawled: begun from class names (`init`), checked, and its taxa pinned (`pin`).
 
 Decides what a new recipe holds and that an existing file is never overwritten by `init`. Taxa are never guessed: the synset's
 own words are put beside a class as a comment, for a person to check. Leaves what a recipe may say to `recipe`.
@@ -9,11 +9,14 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from counteranimal.crawl.pin import pin
 from counteranimal.crawl.politeness import Clock
@@ -26,9 +29,11 @@ from counteranimal.crawl.sources.taxa import TaxaApi, TaxaTable
 from counteranimal.errors import RecipeError, UsageError
 from counteranimal.recipe import Recipe, imagenet_classes, load_recipe
 from counteranimal.settings import Settings
+from counteranimal.steps.curation import check_sources
+from counteranimal.steps.models import check_models
 from counteranimal.workspace import Workspace, write_atomically
 
-__all__ = ["begin_recipe", "pin_recipe"]
+__all__ = ["begin_recipe", "check_recipe", "pin_recipe"]
 
 _MEMORY_MB = 500
 _SPECIES = re.compile(r"[A-Z][a-z]+ [a-z]+")
@@ -54,6 +59,48 @@ bytes_per_day = 24000000000
 [sources.options]
 photos_per_taxon = 500
 """
+
+
+def check_recipe(file: Path) -> Recipe:
+    """Return a sound recipe.
+
+    Raises
+    ------
+    RecipeError
+        With every problem, each with its place: what the file says wrong, unknown kinds of sources and unknown models. Where a
+        part of the file is wrong, the kinds and models of its other parts are looked at all the same.
+    """
+    problems = []
+    try:
+        recipe = load_recipe(file)
+    except RecipeError as error:
+        problems.append(str(error))
+        recipe = _sound_parts(file)
+    for check in (check_sources, check_models):
+        try:
+            check(recipe)
+        except RecipeError as error:
+            problems.append(str(error))
+    if problems:
+        raise RecipeError("; ".join(problems))
+    return recipe
+
+
+def _sound_parts(file: Path) -> Recipe:
+    """Return those parts of a recipe that are right in themselves, the defaults in place of the others; only for further checks."""
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        content = {}
+    parts: dict[str, Any] = {"sources": (), "classes": ()}
+    for name, field in Recipe.model_fields.items():
+        with suppress(ValidationError):
+            parts |= (
+                {name: TypeAdapter(field.rebuild_annotation()).validate_python(content[name])}
+                if name in content
+                else {}
+            )
+    return Recipe.model_construct(**parts)
 
 
 def pin_recipe(file: Path, *, settings: Settings, dump: Path | None = None) -> dict[str, Any]:

@@ -6,7 +6,9 @@ appending to `journal`.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from counteranimal import tables
+from counteranimal.workspace.seal import resealing
 
 __all__ = ["REQUESTS_IN_ROW", "TABLES", "prepare"]
 
@@ -67,12 +70,13 @@ TABLES: dict[str, sa.Table] = {
     "fetches": sa.Table("fetches", metadata, _position(), *_of_schema("fetches"), sa.Index("fetches_id", "candidate_id")),
     # One row each time a candidate's bytes were stored: a photo found under two candidates has two rows. `store` names the
     # blob folder; a later row of the same photo, candidate and store with status `lost` says that the bytes are gone from it.
+    # `suspect` says that the bytes look damaged, though nothing proves it.
     "stored": sa.Table(
         "stored", metadata, _position(),
         sa.Column("photo_id", sa.Text), sa.Column("candidate_id", sa.Text), sa.Column("mime", sa.Text),
         sa.Column("bytes", sa.BigInteger), sa.Column("width", sa.Integer), sa.Column("height", sa.Integer),
         sa.Column("fold_unit", sa.Text), sa.Column("stored_at", _When), sa.Column("store", sa.Text),
-        sa.Column("status", sa.Text), sa.Index("stored_id", "photo_id"),
+        sa.Column("status", sa.Text), sa.Column("suspect", sa.Boolean), sa.Index("stored_id", "photo_id"),
     ),
     # The life of a run: begun, beat (a sign of life), ended. A run that neither ended nor beats is dead.
     "runs": sa.Table(
@@ -145,11 +149,18 @@ def prepare(engine: sa.Engine) -> None:
 
 def _add_missing_columns(engine: sa.Engine) -> None:
     present = sa.inspect(engine).get_multi_columns(filter_names=list(TABLES))
-    for (_, name), columns in present.items():
-        known = {column["name"] for column in columns}
-        for column in TABLES[name].columns:
-            if column.name not in known:
-                kind = column.type.compile(engine.dialect)
-                quoted = engine.dialect.identifier_preparer.quote
-                with engine.begin() as connection:
-                    connection.exec_driver_sql(f"ALTER TABLE {quoted(name)} ADD COLUMN {quoted(column.name)} {kind}")
+    lacking = [
+        (name, column)
+        for (_, name), columns in present.items()
+        for column in TABLES[name].columns
+        if column.name not in {known["name"] for known in columns}
+    ]
+    if not lacking:
+        return
+    file = engine.url.database if engine.dialect.name == "sqlite" else None
+    quoted = engine.dialect.identifier_preparer.quote
+    with resealing(Path(file)) if file else nullcontext():
+        for name, column in lacking:
+            kind = column.type.compile(engine.dialect)
+            with engine.begin() as connection:
+                connection.exec_driver_sql(f"ALTER TABLE {quoted(name)} ADD COLUMN {quoted(column.name)} {kind}")

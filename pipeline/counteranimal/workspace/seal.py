@@ -11,13 +11,14 @@ import hashlib
 import json
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from counteranimal.errors import EnvironmentFailure
 from counteranimal.workspace.durable import sync_folder, write_atomically
 
-__all__ = ["break_seal", "damage", "put_seal", "seal_of"]
+__all__ = ["break_seal", "damage", "put_seal", "resealing", "seal_of"]
 
 
 def seal_of(file: Path) -> Path:
@@ -52,6 +53,17 @@ def break_seal(file: Path) -> None:
     except FileNotFoundError:
         return
     sync_folder(path.parent)
+
+
+@contextmanager
+def resealing(file: Path) -> Iterator[None]:
+    """Let the body change a file that is whole under its seal, and seal it anew; a damaged file keeps the seal that shows it."""
+    whole = seal_of(file).exists() and not damage(file)
+    if whole:
+        break_seal(file)
+    yield
+    if whole:
+        put_seal(file)
 
 
 def damage(file: Path) -> str:

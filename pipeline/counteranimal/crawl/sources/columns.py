@@ -6,17 +6,20 @@ for every photo. Leaves where rows come from, and what identifies a photo, to th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from counteranimal.crawl.candidates import Offer
-from counteranimal.errors import RecipeError
+from counteranimal.errors import Reason, RecipeError
 from counteranimal.recipe import RecipeClass
 
 __all__ = ["Classes", "StatedColumns"]
 
 _STATED = ("kind", "label", "licence", "author", "page_url", "note", "observation", "observed_at", "observer")
+_BYTES = ("sha256", "size")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class StatedColumns(BaseModel):
@@ -34,6 +37,8 @@ class StatedColumns(BaseModel):
     observed_at: str | None = None
     kind: str | None = None
     note: str | None = None
+    sha256: str | None = Field(default=None, description="column of the digest that a photo's bytes must have")
+    size: str | None = Field(default=None, description="column of the number of bytes that a photo must have")
     fixed: dict[str, str] = Field(default_factory=dict, description="what holds for every photo, such as licence")
 
     @field_validator("fixed")
@@ -46,19 +51,28 @@ class StatedColumns(BaseModel):
 
     def used(self) -> list[str]:
         """Return the columns that the recipe names, each once."""
-        names = (getattr(self, what) for what in (*_STATED, "imagenet_index"))
+        names = (getattr(self, what) for what in (*_STATED, *_BYTES, "imagenet_index"))
         return list(dict.fromkeys(name for name in names if name))
 
     def offer(
         self, native_id: str, url: str, row: Mapping[str, str], classes: Classes, *, label: str | None = None
     ) -> Offer:
-        """Return the offer that a row states; `label` is taken where neither the row nor `fixed` gives one."""
+        """Return the offer that a row states; `label` is taken where neither the row nor `fixed` gives one.
+
+        A digest or a size that is none refuses the offer with E_LINE.
+        """
 
         def stated(what: str) -> str | None:
             column = getattr(self, what)
             return (row.get(column, "").strip() if column else self.fixed.get(what, "").strip()) or None
 
         label = stated("label") or label
+        digest, size = (stated(what) for what in _BYTES)
+        digest = digest.lower() if digest else None
+        if digest and not _DIGEST.fullmatch(digest):
+            return Offer(native_id, url, note=f"its {self.sha256} is no SHA-256 digest", refused=Reason.LINE)
+        if size and not (size.isascii() and size.isdigit() and len(size) < 16):
+            return Offer(native_id, url, note=f"its {self.size} is no number of bytes", refused=Reason.LINE)
         return Offer(
             native_id=native_id,
             url=url,
@@ -72,6 +86,8 @@ class StatedColumns(BaseModel):
             observed_at=stated("observed_at"),
             kind=stated("kind") or "photo",
             note=stated("note"),
+            sha256=digest,
+            size=int(size) if size else None,
         )
 
 

@@ -20,7 +20,6 @@ from counteranimal.crawl.candidates import Offer
 from counteranimal.crawl.sources.columns import Classes, StatedColumns
 from counteranimal.crawl.sources.protocol import Opening, Page, read_options
 from counteranimal.errors import Reason, RecipeError, Rejected
-from counteranimal.ids import photo_id_of
 
 __all__ = ["FolderOptions", "FolderSource"]
 
@@ -37,7 +36,6 @@ class FolderOptions(StatedColumns):
     file: Annotated[str, Field(min_length=1)] = Field(
         default="file", description="column of the path, or a template such as {set}/{file}"
     )
-    sha256: str | None = Field(default=None, description="column of the digest that a file must have")
     where: dict[str, str] = Field(default_factory=dict, description="rows to take: column = value")
 
     @property
@@ -57,7 +55,6 @@ class FolderSource:
         if not self._root.is_dir():
             raise RecipeError(f"source {self._name!r}: folder {self._root} does not exist; correct its option folder")
         self.query = str(self._options.folder)
-        self._digests: dict[str, str] | None = None
 
     def pages(self, cursor: str) -> Iterator[Page]:
         """Yield the photos in the table's order, or the files in the order of their paths.
@@ -83,7 +80,7 @@ class FolderSource:
         Raises
         ------
         Rejected
-            E_SSRF for a path that leads out of the folder or to no ordinary file, E_GONE, E_TOO_LARGE, E_MISMATCH.
+            E_SSRF for a path that leads out of the folder or to no ordinary file, E_GONE, E_TOO_LARGE.
         """
         try:
             path = (self._root / native_id).resolve(strict=True)
@@ -98,16 +95,7 @@ class FolderSource:
             raise Rejected(Reason.GONE, f"the file cannot be read ({error.strerror})") from error
         if len(data) > most:
             raise Rejected(Reason.TOO_LARGE, f"the file has more than {most} bytes")
-        if self._digests is None:
-            self._digests = self._read_digests()
-        wanted = self._digests.get(native_id)
-        if wanted and photo_id_of(data) != wanted:
-            raise Rejected(Reason.MISMATCH, "the file is not the one whose digest the table gives")
         return data
-
-    def _read_digests(self) -> dict[str, str]:
-        column = self._options.sha256
-        return {path: row[column].strip().lower() for path, row in self._rows()} if column else {}
 
     def _rows(self) -> Iterator[tuple[str, dict[str, str]]]:
         seen: set[str] = set()
@@ -139,7 +127,7 @@ class FolderSource:
 
     def _require_columns(self, place: Path, present: object) -> None:
         columns = [name for _, name, _, _ in string.Formatter().parse(self._options.template) if name is not None]
-        columns += [*self._options.where, *self._options.used(), *filter(None, [self._options.sha256])]
+        columns += [*self._options.where, *self._options.used()]
         known = set(present) if isinstance(present, list | tuple) else set()
         missing = [name for name in columns if name not in known]
         if missing:

@@ -67,7 +67,7 @@ class LocalSource(Protocol):
     """A source whose photos lie on this machine: it hands out the bytes itself, and nothing else reads local files."""
 
     def read(self, native_id: str, *, most: int) -> bytes:
-        """Return the bytes of a photo; raises Rejected for one that is gone, outside, larger than `most` or altered."""
+        """Return the bytes of a photo; raises Rejected for one that is gone, outside or larger than `most`."""
         ...
 
 
