@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,12 @@ def test_an_index_that_grows_finds_what_a_new_search_finds(tmp_path: Path):
         assert as_list(grown.search(probes)) == by_trying(probes, values[known], 10, once=False)
     assert 0 in lengths
     assert max(lengths) >= 90
+
+
+def test_keys_are_the_first_bits_of_ids_and_sort_as_they_do():
+    """Sixteen hexadecimal letters are 64 bits."""
+    ids = sorted(hashlib.sha256(str(number).encode()).hexdigest() for number in range(50))
+    assert index.keys_of(ids).tolist() == [int(name[:16], 16) for name in ids]
 
 
 def test_an_index_of_other_photos_is_not_used(tmp_path: Path):

@@ -8,6 +8,7 @@ cost model. Leaves the search itself to `neighbours`.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -39,19 +40,18 @@ class Band:
 
     def masks(self) -> NDArray[np.int64]:
         """Return every change of at most `flips` bits within the band, sorted, 0 first; shape (number,)."""
-        return np.array(
-            sorted(
-                sum(1 << bit for bit in chosen)
-                for flips in range(self.flips + 1)
-                for chosen in combinations(range(self.width), flips)
-            ),
-            dtype=np.int64,
-        )
+        return _masks(self.width, self.flips)
 
     @property
     def changes(self) -> int:
         """How many masks there are."""
         return sum(comb(self.width, flips) for flips in range(self.flips + 1))
+
+
+@functools.cache
+def _masks(width: int, most: int) -> NDArray[np.int64]:
+    changes = (combinations(range(width), flips) for flips in range(most + 1))
+    return np.array(sorted(sum(1 << bit for bit in chosen) for each in changes for chosen in each), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
