@@ -192,6 +192,18 @@ def test_other_image_formats_are_turned_away(photo, encode, kind):
 
 
 @pytest.mark.case("C05")
+def test_formats_that_pillow_only_reads_and_long_animations_are_turned_away(photo, encode):
+    """PSD and FITS by their first bytes, and a GIF of 300 frames, are no photo."""
+    frames = [Image.new("P", (64, 64), number % 256) for number in range(300)]
+    for data in (
+        b"8BPS\x00\x01" + bytes(6) + struct.pack(">HIIHH", 3, 100, 100, 8, 3) + bytes(40_000),
+        b"SIMPLE  =                    T".ljust(80) + b"END".ljust(2800) + bytes(2880),
+        encode(frames[0], "GIF", save_all=True, append_images=frames[1:]),
+    ):
+        assert reason_of(data) is Reason.TYPE
+
+
+@pytest.mark.case("C05")
 @pytest.mark.parametrize("kind", ["WEBP", "PNG"])
 def test_animations_are_turned_away(photo, encode, kind):
     """An animated file in an accepted format is no photo."""

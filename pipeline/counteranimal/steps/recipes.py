@@ -120,10 +120,9 @@ def pin_recipe(file: Path, *, settings: Settings, dump: Path | None = None) -> d
     """
     recipe = load_recipe(file)
     if dump is not None:
-        with Dump(dump.resolve(), "taxa", names=("taxa",)).opened(
-            memory_mb=_MEMORY_MB, threads=settings.workers
-        ) as tables:
-            found = pin(recipe, TaxaTable(tables))
+        table = Dump(dump.resolve(), "taxa", names=("taxa",))
+        with table.opened(memory_mb=_MEMORY_MB, threads=settings.workers) as tables:
+            found = pin(recipe, TaxaTable(tables, table.reading("taxa")))
     else:
         with _api(recipe, settings) as taxa:
             found = pin(recipe, taxa)

@@ -33,10 +33,10 @@ select photo_id, extension, license, observation_uuid, observer_id, class_id, ta
        coalesce(nullif(o.name, 'None'), o.login)
 from (
     select p.photo_id, p.extension, p.license, p.observation_uuid, p.observer_id, c.class_id, c.taxon, c.observed_on
-    from photos p join chosen c using (observation_uuid)
+    from {photos} p join chosen c using (observation_uuid)
     where list_contains($licences, lower(p.license)) or not $only
     qualify row_number() over (partition by p.observation_uuid order by p.position, p.photo_id) <= $most
-) found left join observers o using (observer_id)
+) found left join {observers} o using (observer_id)
 where photo_id > $above
 qualify row_number() over (partition by photo_id order by observation_uuid) = 1
 order by photo_id
@@ -44,7 +44,7 @@ order by photo_id
 _CHOSEN = """
 create temp table chosen as
 select o.observation_uuid, w.class_id, w.name as taxon, o.observed_on
-from observations o join wanted w using (taxon_id)
+from {observations} o join wanted w using (taxon_id)
 where $grade = 'any' or o.quality_grade = $grade
 """
 
@@ -101,9 +101,11 @@ class OpenDataSource:
         with self._dump.opened(memory_mb=options.memory_mb, threads=options.threads) as tables:
             tables.execute("create temp table wanted(taxon_id bigint primary key, class_id varchar, name varchar)")
             self._choose_taxa(tables)
-            tables.execute(_CHOSEN, {"grade": options.quality_grade})
+            tables.execute(
+                _CHOSEN.format(observations=self._dump.reading("observations")), {"grade": options.quality_grade}
+            )
             yield tables.execute(
-                _SELECT,
+                _SELECT.format(photos=self._dump.reading("photos"), observers=self._dump.reading("observers")),
                 {
                     "licences": self._licences,
                     "only": options.only_licensed,
@@ -114,7 +116,7 @@ class OpenDataSource:
 
     def _choose_taxa(self, tables: Any) -> None:
         """Fill `wanted` with the recipe's taxa and their descendants; raise RecipeError for one that two classes claim."""
-        taxa, problems = TaxaTable(tables), []
+        taxa, problems = TaxaTable(tables, self._dump.reading("taxa")), []
         claimed: dict[int, tuple[str, str]] = {}
         for item in self._recipe.classes:
             for taxon in item.taxa:

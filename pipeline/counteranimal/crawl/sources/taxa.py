@@ -47,11 +47,11 @@ class Taxonomy(Protocol):
 
 
 class TaxaTable:
-    """The taxa of a dump; `tables` is a connection with its view `taxa`."""
+    """The taxa of a dump; `tables` is an open connection, `reading` the SQL that reads its table `taxa`."""
 
-    def __init__(self, tables: Any) -> None:
+    def __init__(self, tables: Any, reading: str) -> None:
         self._tables = tables
-        tables.execute("create temp table all_taxa as select taxon_id, ancestry, rank, name, active from taxa")
+        tables.execute(f"create temp table all_taxa as from {reading}")
 
     def identify(self, taxon: Taxon) -> tuple[int | None, str]:
         """Return the id of the one active taxon of that name and rank, or None and why there is none."""
