@@ -60,5 +60,6 @@ def test_views_beside_the_splits_cover_every_split(run: Run) -> None:
     assert list(found) == [each.name for each in run.recipe.splits]
     grouped = [row for row in assigned.to_pylist() if row["split"] == rule.name and row["group"] != "other"]
     counted = found[rule.name]["n"] + found[rule.name]["without_measures"]
-    assert counted == sum(row["fold"] == "report" for row in grouped) if rule.rule == "roles" else len(grouped)
+    assert rule.rule == "roles"  # so that report alone estimates
+    assert counted == sum(row["fold"] == "report" for row in grouped) > 0
     assert list(variations(run, pool, predictions)) == list(found)
