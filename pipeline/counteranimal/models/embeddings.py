@@ -1,4 +1,6 @@
-"""Image features, computed once for each (photo, model, view) and kept as Parquet parts.
+"""Image features, computed once for each (photo, trunk, view) and kept as Parquet parts.
+
+Models that share a trunk share what is stored: the features kept are the trunk's, and each model maps them on.
 
 Decides how photos become features: decoded and cropped in worker threads while the model runs, written in parts of `PART`
 photos, so that a killed run loses at most one part and a second run computes only what is missing. A photo that does not
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 from counteranimal.errors import Reason, Rejected
 from counteranimal.images import decode
-from counteranimal.models.protocol import Model, Preprocessing
+from counteranimal.models.protocol import Model, OnTrunk, Preprocessing
 from counteranimal.pool import shards_of
 from counteranimal.progress import bar
 from counteranimal.settings import Settings
@@ -44,9 +46,10 @@ class Embedded(NamedTuple):
 
 
 def embedding_key(model: Model, view: str) -> str:
-    """Return the folder name for a model's features of a view: another model, crop or version of this code starts afresh."""
-    crop = _preprocessing(model, view).key
-    return re.sub(r"[^a-z0-9.-]+", "-", f"{model.identity.key()}-{view}-{crop}-v{_VERSION}")
+    """Return the folder name for a model's features of a view: another trunk, crop or version of this code starts afresh."""
+    seen_by = _trunk(model)
+    crop = _preprocessing(seen_by, view).key
+    return re.sub(r"[^a-z0-9.-]+", "-", f"{seen_by.identity.key()}-{view}-{crop}-v{_VERSION}")
 
 
 def embed(  # noqa: PLR0913 - what to embed, how to read it, where to keep it
@@ -83,9 +86,12 @@ def embed(  # noqa: PLR0913 - what to embed, how to read it, where to keep it
     wanted = sorted(set(photo_ids))
     rejected: dict[str, Rejected] = {}
     for shard in shards_of(parts.missing(wanted), PART):
-        _embed_shard(_Task(model, view, read, settings), shard, parts, rejected)
-    view_of_parts = parts.view(wanted)
-    return Embedded(view_of_parts.column("photo_id").to_pylist(), _matrix(view_of_parts), rejected)
+        _embed_shard(_Task(_trunk(model), view, read, settings), shard, parts, rejected)
+    kept = parts.view(wanted)
+    features = _matrix(kept)
+    if isinstance(model, OnTrunk) and len(features):
+        features = model.from_trunk(features)
+    return Embedded(kept.column("photo_id").to_pylist(), features, rejected)
 
 
 class _Task(NamedTuple):
@@ -142,6 +148,10 @@ def _batches(
                 progress.advance(counted, len(photo_ids))
         finally:
             threads.shutdown(cancel_futures=True)
+
+
+def _trunk(model: Model) -> Model:
+    return model.trunk() if isinstance(model, OnTrunk) else model
 
 
 def _preprocessing(model: Model, view: str) -> Preprocessing:
