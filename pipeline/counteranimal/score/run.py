@@ -7,6 +7,7 @@ from all features together, so they are computed anew each time, which takes no 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,18 @@ from counteranimal import tables
 from counteranimal.errors import Reason, Rejected, UsageError
 from counteranimal.images import grey_thumbnail
 from counteranimal.models import Classifier, ImageTextModel, Model, SceneModel, load_model
+from counteranimal.models.classifiers import SurroundClassifier
 from counteranimal.models.embeddings import Embedded, embed, embedding_key
 from counteranimal.pool import map_shards, shards_of
 from counteranimal.recipe import Recipe
-from counteranimal.score.backgrounds import prompt_features, prompt_probabilities, scene_probabilities
-from counteranimal.score.quality import SIDE, VERSION, quality_of
+from counteranimal.score.backgrounds import ABSTAIN_BELOW, prompt_features, prompt_probabilities, scene_probabilities
+from counteranimal.score.quality import SIDE, VERSION, Quality, content_of, proposals, quality_of
 from counteranimal.settings import Settings
 from counteranimal.workspace import Blobs, Workspace
 
 __all__ = ["background_scores", "embedded_photos", "score"]
 
-QUALITY = ("sharpness", "brightness", "contrast")
+ABSTAINED = "not_sure"
 
 
 def score(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict[str, Any]:
@@ -37,7 +39,8 @@ def score(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict[s
     Returns
     -------
     dict
-        `photos`, `scored`, `rejected`, `new` (embedded now), `model`, and `backgrounds`: photos by proposed background.
+        `photos`, `scored`, `rejected`, `new` (embedded now), `model`, `backgrounds`: photos by proposed background, and
+        `proposals`: photos by what may be wrong with them.
 
     Raises
     ------
@@ -53,17 +56,19 @@ def score(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict[s
     vocabulary = recipe.vocabulary()
     probabilities = background_scores(model, found.features, vocabulary)
     quality = _quality(photo_ids, workspace, settings=settings)
+    seen = _seen(reader, found.features)
     rows = [
-        {**_scored(vocabulary, row), "photo_id": photo_id}
-        for photo_id, row in zip(found.photo_ids, probabilities, strict=True)
+        {**_scored(vocabulary, row), **seen[place], "photo_id": photo_id}
+        for place, (photo_id, row) in enumerate(zip(found.photo_ids, probabilities, strict=True))
     ]
     rows += [
         {"photo_id": photo_id, "status": "rejected", "reason": rejected.reason.value}
         for photo_id, rejected in found.rejected.items()
     ]
     key = {"model": recipe.score.model, "view": recipe.score.view, "vocabulary": ",".join(vocabulary)}
-    table = tables.conform("scores", [{**row, **key, **quality.get(row["photo_id"], {})} for row in rows])
-    workspace.write_table("scores", table)
+    rows = [{**row, **key, **quality.get(row["photo_id"], {})} for row in rows]
+    rows = [{**row, "proposals": proposals(row)} for row in rows]
+    workspace.write_table("scores", tables.conform("scores", rows))
     named = [row["background"] for row in rows if row["status"] == "ok"]
     return {
         "photos": len(photo_ids),
@@ -71,7 +76,8 @@ def score(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict[s
         "rejected": len(found.rejected),
         "new": new,
         "model": recipe.score.model,
-        "backgrounds": {name: named.count(name) for name in vocabulary},
+        "backgrounds": {name: named.count(name) for name in (*vocabulary, ABSTAINED)},
+        "proposals": dict(Counter(name for row in rows for name in row["proposals"])),
     }
 
 
@@ -112,12 +118,19 @@ def embedded_photos(
     return found, new - len(found.rejected)
 
 
+def _seen(reader: Model, features: NDArray[np.float32]) -> list[dict[str, float]]:
+    """Return what each photo shows, where the model can tell; else nothing."""
+    if not isinstance(reader, SurroundClassifier) or not len(features):
+        return [{}] * len(features)
+    return [content_of(animal, objects)._asdict() for animal, objects in zip(*reader.seen(features), strict=True)]
+
+
 def _scored(vocabulary: Sequence[str], probabilities: NDArray[np.float32]) -> dict[str, Any]:
     if not np.isfinite(probabilities).all():
         return {"status": "rejected", "reason": Reason.NOT_FINITE.value}
     best = int(np.argmax(probabilities))  # equal probabilities: the vocabulary's earlier word
     return {
-        "background": vocabulary[best],
+        "background": vocabulary[best] if probabilities[best] >= ABSTAIN_BELOW else ABSTAINED,
         "confidence": float(probabilities[best]),
         "probabilities": probabilities,
         "status": "ok",
@@ -130,8 +143,8 @@ def _quality(photo_ids: Sequence[str], workspace: Workspace, *, settings: Settin
     for rows in map_shards(_quality_shard, shards, workers=settings.workers, title="measure quality"):
         parts.write(tables.conform("scores", rows))
     return {
-        row["photo_id"]: {name: row[name] for name in QUALITY}
-        for row in parts.view(photo_ids).select(["photo_id", *QUALITY]).to_pylist()
+        row["photo_id"]: {name: row[name] for name in Quality._fields}
+        for row in parts.view(photo_ids).select(["photo_id", *Quality._fields]).to_pylist()
     }
 
 
