@@ -7,17 +7,17 @@ the logits themselves. Weights from the network are fetched only when the machin
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from counteranimal.errors import UsageError
+from counteranimal.errors import IntegrityError, UsageError
 from counteranimal.models.closed_form import ANIMALS
 from counteranimal.models.compat import library_versions, model_library
-from counteranimal.models.files import weights_digest
+from counteranimal.models.files import read_weights, weights_digest
 from counteranimal.models.preprocessing import Frame
 from counteranimal.models.protocol import ModelIdentity
 from counteranimal.models.runtime import Runner, device_for
@@ -28,6 +28,7 @@ __all__ = [
     "TimmClassifier",
     "TorchvisionClassifier",
     "frame_of_timm",
+    "frame_of_torchvision",
     "load_timm",
     "load_torchvision",
 ]
@@ -241,16 +242,31 @@ def load_torchvision(name: str, *, spec: str, device: str) -> TorchvisionClassif
     EnvironmentFailure
         If the weights are not on this machine and their host cannot be reached.
     """
-    from counteranimal.models.files import read_weights
     from counteranimal.models.hub import torchvision_weights
 
-    torchvision, weights = model_library("torchvision"), published_torchvision(name)
-    architecture = name.partition("/")[0]
-    state, digest = read_weights(torchvision_weights(name, weights.url))
-    module = torchvision.models.get_model(architecture, weights=None)
-    module.load_state_dict(_renamed(state))
+    weights = published_torchvision(name)
+    path = torchvision_weights(name, weights.url)
+    return torchvision_classifier(name.partition("/")[0], weights, path, spec=spec, device=device)
+
+
+def torchvision_classifier(
+    architecture: str, weights: Any, path: Path, *, spec: str, device: str
+) -> TorchvisionClassifier:
+    """Return a torchvision model with the tensors of a file; `weights` is torchvision's record, for its transforms.
+
+    Raises
+    ------
+    IntegrityError
+        If the file holds more than tensors, or tensors of another architecture.
+    """
+    state, digest = read_weights(path)
+    module = model_library("torchvision").models.get_model(architecture, weights=None)
+    try:
+        module.load_state_dict(_renamed(state))
+    except RuntimeError as error:
+        raise IntegrityError(f"weight file {path} does not fit torchvision's {architecture}; get it again") from error
     preset = weights.transforms()
-    frame = Frame(_side(preset.crop_size), _side(preset.resize_size), preset.interpolation.value)
+    frame = frame_of_torchvision(preset)
     identity = ModelIdentity(
         spec=spec,
         family="imagenet",
@@ -263,8 +279,9 @@ def load_torchvision(name: str, *, spec: str, device: str) -> TorchvisionClassif
     return TorchvisionClassifier(identity, frame, Runner(module, device_for(device), mean=preset.mean, std=preset.std))
 
 
-def _side(sizes: Sequence[int]) -> int:
-    return int(sizes[0])
+def frame_of_torchvision(preset: Any) -> Frame:
+    """Return the frame that the transforms of torchvision weights stand for."""
+    return Frame(int(preset.crop_size[0]), int(preset.resize_size[0]), preset.interpolation.value)
 
 
 def _renamed(state: dict[str, Any]) -> dict[str, Any]:

@@ -16,16 +16,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from counteranimal import tables
 from counteranimal.errors import Reason, Rejected
 from counteranimal.images import decode
 from counteranimal.models.protocol import Model, OnTrunk, Preprocessing
 from counteranimal.pool import shards_of
 from counteranimal.progress import bar
 from counteranimal.settings import Settings
-from counteranimal.tables import conform
 from counteranimal.workspace import Parts
 
 __all__ = ["PART", "Embedded", "embed", "embedding_key"]
@@ -87,11 +86,10 @@ def embed(  # noqa: PLR0913 - what to embed, how to read it, where to keep it
     rejected: dict[str, Rejected] = {}
     for shard in shards_of(parts.missing(wanted), PART):
         _embed_shard(_Task(_trunk(model), view, read, settings), shard, parts, rejected)
-    kept = parts.view(wanted)
-    features = _matrix(kept)
-    if isinstance(model, OnTrunk) and len(features):
+    kept, features = _stored(parts, wanted)
+    if isinstance(model, OnTrunk) and kept:
         features = model.from_trunk(features)
-    return Embedded(kept.column("photo_id").to_pylist(), features, rejected)
+    return Embedded(kept, features, rejected)
 
 
 class _Task(NamedTuple):
@@ -121,7 +119,7 @@ def _embed_shard(task: _Task, shard: Sequence[str], parts: Parts, rejected: dict
                     )
     finally:
         if rows:  # also when memory ran out: the next, smaller batch goes on from here
-            parts.write(conform("embeddings", rows))
+            parts.write(tables.conform("embeddings", rows))
 
 
 def _batches(
@@ -167,8 +165,22 @@ def _crop(read: Callable[[str], bytes], preprocessing: Preprocessing, photo_id: 
         return rejected
 
 
-def _matrix(table: pa.Table) -> NDArray[np.float32]:
-    if not len(table):
-        return np.empty((0, 0), np.float32)
-    flat = table.column("embedding").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, dtype=np.float32).reshape(len(table), -1)
+def _stored(parts: Parts, wanted: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
+    """Return the wanted ids that are stored, sorted, and their features.
+
+    Part after part into one matrix: sorting and filtering a whole table of long lists would copy every feature several times.
+    """
+    place = {photo_id: row for row, photo_id in enumerate(wanted)}
+    features, found = np.empty((0, 0), np.float32), np.zeros(len(wanted), dtype=bool)
+    for path in sorted(parts.folder.glob("part-*.parquet")):
+        part = tables.read(path, "embeddings")
+        rows = np.array([place.get(photo_id, -1) for photo_id in part.column("photo_id").to_pylist()], dtype=np.intp)
+        flat = part.column("embedding").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        flat = np.asarray(flat, dtype=np.float32).reshape(len(part), -1)
+        if not features.size:
+            features = np.empty((len(wanted), flat.shape[1]), np.float32)
+        features[rows[rows >= 0]] = flat if (rows >= 0).all() else flat[rows >= 0]
+        found[rows[rows >= 0]] = True
+    if found.all():
+        return list(wanted), features
+    return [photo_id for photo_id, there in zip(wanted, found, strict=True) if there], features[found]

@@ -103,7 +103,7 @@ def prompt_probabilities(
         If a feature is not finite.
     """
     _require_finite(features)
-    return _calibrated(features.astype(np.float64) @ prompts.astype(np.float64).T, rule)
+    return _calibrated((features @ prompts.T).astype(np.float64), rule)
 
 
 def prompt_features(model: ImageTextModel, vocabulary: Sequence[str]) -> NDArray[np.float32]:
