@@ -7,6 +7,7 @@ it (`ViT-B-32` or `ViT-B-32-quickgelu`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -188,8 +189,8 @@ def _require_activation_of_known(library: Any, architecture: str, digest: str, *
     """
     for name, tag in library.list_pretrained():
         published = library.get_pretrained_cfg(name, tag)
-        parts = Path(str(published.get("url", ""))).with_suffix("").as_posix().replace("-", "/").split("/")
-        known = any(len(part) in {8, 64} and digest.startswith(part) for part in parts)
+        promised = {part for part in re.split(r"[-./]", str(published.get("url", ""))) if len(part) in {8, 64}}
+        known = any(digest.startswith(part) for part in promised)
         if known and bool(published.get("quick_gelu", False)) != quick:
             plain = architecture.removesuffix("-quickgelu")
             right = plain if quick else f"{plain}-quickgelu"

@@ -181,6 +181,6 @@ def _stored(parts: Parts, wanted: Sequence[str]) -> tuple[list[str], NDArray[np.
             features = np.empty((len(wanted), flat.shape[1]), np.float32)
         features[rows[rows >= 0]] = flat if (rows >= 0).all() else flat[rows >= 0]
         found[rows[rows >= 0]] = True
-    if found.all():
-        return list(wanted), features
+    if found.all() or not features.size:
+        return list(wanted)[: len(features)], features
     return [photo_id for photo_id, there in zip(wanted, found, strict=True) if there], features[found]

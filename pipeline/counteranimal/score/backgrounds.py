@@ -102,8 +102,10 @@ def prompt_probabilities(
     IntegrityError
         If a feature is not finite.
     """
-    _require_finite(features)
-    return _calibrated((features @ prompts.T).astype(np.float64), rule)
+    with np.errstate(invalid="ignore"):
+        similar = features @ prompts.T
+    _require_finite(similar)  # a feature that is not finite leaves none of its row finite
+    return _calibrated(similar.astype(np.float64), rule)
 
 
 def prompt_features(model: ImageTextModel, vocabulary: Sequence[str]) -> NDArray[np.float32]:
