@@ -219,6 +219,15 @@ class EvaluateRules(_Frozen):
     templates: Literal["paper", "openai80"] = "paper"
 
 
+class SensitivityRules(_Frozen):
+    """What else the splits are tried with, beside other thresholds and models; it decides nothing."""
+
+    templates: tuple[Literal["openai80"], ...] = Field(
+        default=(),
+        description="prompt sets to try beside the one sentence; 80,000 prompts once for each image-text selector",
+    )
+
+
 class Recipe(_Frozen):
     """A whole benchmark in one frozen object; `base` is the folder that relative paths start from."""
 
@@ -233,6 +242,7 @@ class Recipe(_Frozen):
     score: ScoreRules = ScoreRules()
     annotate: AnnotateRules = AnnotateRules()
     splits: tuple[SplitRule, ...] = (SplitRule(name="stand-in"),)
+    sensitivity: SensitivityRules = SensitivityRules()
     evaluate: EvaluateRules = EvaluateRules()
     base: Path = Field(default=Path(), exclude=True)
     text: str = Field(default="", exclude=True, repr=False, description="the file as read, published with a release")

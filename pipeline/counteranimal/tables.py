@@ -84,11 +84,14 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("photo_a", _text), ("photo_b", _text), ("answer", _text), ("method", _text), ("n_votes", pa.int32()),
         ("round", _text),
     ),
-    # probabilities in the order of `vocabulary` (names joined by a comma); quality columns are proposals, never verdicts.
+    # probabilities in the order of `vocabulary` (names joined by a comma); background "not_sure" where none is likely enough.
+    # Measures and `proposals` (what may be wrong with the photo) order people's work and are never verdicts.
     "scores": _schema(
         ("photo_id", _text), ("model", _text), ("view", _text), ("vocabulary", _text), ("background", _text),
         ("confidence", pa.float32()), ("probabilities", pa.list_(pa.float32())), ("sharpness", pa.float32()),
-        ("brightness", pa.float32()), ("contrast", pa.float32()), ("status", _text), ("reason", _text),
+        ("sharpest", pa.float32()), ("brightness", pa.float32()), ("contrast", pa.float32()), ("clipped", pa.float32()),
+        ("animal_area", pa.float32()), ("animal_offset", pa.float32()), ("second_animal", pa.float32()), ("worn", pa.float32()),
+        ("printed", pa.float32()), ("proposals", _texts), ("status", _text), ("reason", _text),
     ),
     "embeddings": _schema(
         ("photo_id", _text), ("model", _text), ("view", _text), ("embedding", pa.list_(pa.float32())),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.score_paper import DEFAULT, RULES, Row, Tables, check, macro_means, read_tables
+from bench.score_paper import DEFAULT, RULES, Row, Tables, check, macro_means, read_tables, repaired
 
 COUNTS = (87, 113, 206)
 
@@ -81,10 +81,16 @@ def test_the_known_errors_are_found_and_nothing_else(printed: Tables) -> None:
 @pytest.mark.shared
 def test_class_tables_reproduce_the_macro_means(printed: Tables) -> None:
     """With the two misprints that other figures give away put right, all five models agree with table 3 to 0.06."""
-    rows = printed.classwise["CLIP-OpenAI-ViT/B/32"]
-    for key, counter in ((37, 66.22), (39, 83.64)):
-        rows[key] = Row(rows[key].model, rows[key].common, counter, rows[key].drop)
-    for mean, table3 in macro_means(printed).values():
+    rows = repaired(printed).classwise["CLIP-OpenAI-ViT/B/32"]
+    assert (rows[37].counter, rows[39].counter) == (66.22, 83.64)
+    changed = [
+        (model, key)
+        for model, rows in printed.classwise.items()
+        for key, row in rows.items()
+        if row != repaired(printed).classwise[model][key]
+    ]
+    assert changed == [("CLIP-OpenAI-ViT/B/32", 37), ("CLIP-OpenAI-ViT/B/32", 39)]
+    for mean, table3 in macro_means(repaired(printed)).values():
         assert abs(mean.common - table3.common) <= 0.06
         assert abs(mean.counter - table3.counter) <= 0.06
 

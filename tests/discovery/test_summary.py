@@ -37,8 +37,9 @@ def test_the_printed_table_has_pair_figures_and_reasons(world, rule) -> None:
     """A person reads the pair, both accuracies, photos a fold and both drops; a class without a pair says why."""
     two_classes(world)
     text = discovery_text({"s": summary(world.pool, world.predictions, rule, VOCABULARY)})
-    for part in ("grass > snow", "10 + 10", "80.0", "30.0", "50.0 [", "65.0 [", "rock > snow", "unstable"):
+    for part in ("grass > snow", "10+10", "80.0 > 30.0", "50.0 [", "65.0 [", "would choose rock > snow", " U"):
         assert part in text
+    assert max(len(line) for line in text.splitlines()) <= 120
     assert "bat: no pair; one_background: every usable photo is on grass" in text
 
 

@@ -52,6 +52,18 @@ def test_every_number_of_the_card_is_computed(small: Small) -> None:
     assert "SHA256SUMS.sig" not in files
 
 
+def test_the_card_says_what_else_differs_between_the_groups(small: Small) -> None:
+    """Each measure before and after weighting, and what is left of the drop."""
+    ends = {"value": 0.3, "low": 0.1, "high": 0.5}
+    found = {"n": 30, "differences": {"animal_area": {"before": -0.41, "after": 0.02}}, "drop": ends}
+    told = terms(covariates={"first": found | {"drop_weighted": {"value": 0.24, "low": 0.02, "high": 0.46}}})
+    inputs = gather(small.recipe, small.workspace)
+    copies, _ = copies_of(small.workspace.blobs, inputs.tables["pool"].column("photo_id").to_pylist())
+    card = render(assemble(inputs, told, copies))["CARD.md"].decode()
+    assert "animal area -0.41 (+0.02)." in card
+    assert "drop of +30.0 points (+10.0 to +50.0) becomes +24.0 (+2.0 to +46.0)" in card
+
+
 def test_every_photo_is_credited_once_and_harmlessly(released: Released) -> None:
     """Each photo stands in ATTRIBUTION.md once, under its licence, and upstream text neither runs nor formats."""
     text = _text(released, "ATTRIBUTION.md")

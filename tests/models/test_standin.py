@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from PIL import Image
 from counteranimal.errors import IntegrityError
 from counteranimal.models import ImageTextModel, SceneModel
 from counteranimal.models.closed_form import projection
+from counteranimal.models.embeddings import embed, embedding_key
+from counteranimal.models.registry import trunk_of
 from counteranimal.models.standin import input_digest, load_stand_in
 from counteranimal.settings import Settings, load_settings
+from counteranimal.workspace import Parts
 
 
 @pytest.mark.model
@@ -43,6 +47,29 @@ def test_features_do_not_depend_on_the_batch(stand_in: Any, real_photos: dict[st
     for other in (pieces, alone, backwards):
         np.testing.assert_allclose(other, together, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-6)
+
+
+@pytest.mark.model
+@pytest.mark.shared
+def test_a_photo_is_seen_once_for_it_and_its_trunk(
+    stand_in: Any, lite2: Any, real_photos: dict[str, Image.Image], tmp_path: Path, offline_settings: Settings
+) -> None:
+    """What the classifier stored serves the stand-in, and gives what it would have made of the photos itself."""
+    data = {f"{place:064x}": _png(image) for place, image in enumerate(list(real_photos.values())[:2])}
+    parts = Parts(tmp_path, "embeddings")
+    embed(lite2, list(data), read=data.__getitem__, parts=parts, settings=offline_settings)
+    assert embedding_key(stand_in, "centre") == embedding_key(lite2, "centre")
+    assert parts.missing(data) == []
+    found = embed(stand_in, list(data), read=data.__getitem__, parts=parts, settings=offline_settings)
+    crops = np.stack([stand_in.preprocessing.crop(image) for image in list(real_photos.values())[:2]])
+    np.testing.assert_allclose(found.features, stand_in.features(crops), atol=1e-5)
+    assert trunk_of("stand-in") == lite2.identity.spec
+
+
+def _png(image: Image.Image) -> bytes:
+    sink = io.BytesIO()
+    image.save(sink, "PNG")
+    return sink.getvalue()
 
 
 @pytest.mark.model

@@ -29,6 +29,16 @@ STAND_IN = {
     "note": "closed-form head; not CLIP",
 }
 
+BALANCE = {
+    "n": 30,
+    "without_measures": 2,
+    "left_out": [],
+    "differences": {"sharpness": {"before": -0.41, "after": 0.02}, "animal_area": {"before": 0.25, "after": -0.01}},
+    "drop": {"value": 0.3, "low": 0.1, "high": 0.5},
+    "drop_weighted": {"value": 0.24, "low": 0.02, "high": 0.46},
+    "remaining": 0.8,
+}
+
 
 def jpeg(number: int, *, size: tuple[int, int] = (420, 300)) -> bytes:
     """Return a drawn picture that differs by number."""
@@ -184,6 +194,7 @@ def context(gallery: dict[str, Path]) -> ReportContext:
         selectors={"stand-in": STAND_IN},
         class_names=CLASSES,
         simulated_raters=True,
+        covariates={"stand-in": BALANCE},
         examples=examples_of(split_table, entry_table, path_of=gallery.get, class_names=CLASSES),
         merged=merged_of(
             {"clusters": tables.conform("clusters", clusters), "unsure_pairs": tables.conform("unsure_pairs", unsure)},

@@ -187,6 +187,17 @@ def test_the_selection_model_and_its_relative_are_marked(written: Path) -> None:
 
 
 @pytest.mark.case("I13")
+def test_what_else_differs_between_the_groups_is_shown(written: Path) -> None:
+    """Each measure before and after weighting, and the drop that remains."""
+    page = (written / "index.html").read_text(encoding="utf-8")
+    for part in ("What else differs between the groups", "animal area", "weighted until the groups are alike"):
+        assert part in page
+    document = json.loads((written / "report.json").read_text(encoding="utf-8"))
+    (split,) = document["splits"]
+    assert [row["name"] for row in split["balance"]["rows"]] == ["sharpness", "animal area"]
+    assert split["balance"]["drop_weighted"]["value"] == 0.24
+
+
 def test_the_opening_sentence_speaks_of_a_model_that_took_no_part(written: Path) -> None:
     """The headline is the most accurate model that neither chose the backgrounds nor shares weights with the chooser."""
     document = json.loads((written / "report.json").read_text(encoding="utf-8"))

@@ -12,8 +12,10 @@ import pytest
 from counteranimal import tables
 from counteranimal.errors import UsageError
 from counteranimal.recipe import Recipe, RecipeClass, SourceSpec, SplitRule, background_mapping
+from counteranimal.score.backgrounds import ABSTAIN_BELOW
 from counteranimal.score.measure import may_tune_on, measure
 from counteranimal.score.propose import preview
+from counteranimal.score.quality import proposals
 from counteranimal.score.run import score
 from counteranimal.settings import Settings
 from counteranimal.workspace import Blob, Workspace
@@ -75,7 +77,7 @@ def scored(shared_data: Path, offline_settings: Settings, tmp_path_factory: pyte
 
 def test_proposed_backgrounds_beat_the_majority_class(scored: Scored, capsys: pytest.CaptureFixture[str]) -> None:
     """On the half that nothing was tuned on, by ten points, against either labelling; both halves are printed."""
-    proposed = {row["photo_id"]: row["background"] for row in scored.workspace.table("scores").to_pylist()}
+    proposed = {row["photo_id"]: _best(row) for row in scored.workspace.table("scores").to_pylist()}
     reported = []
     with capsys.disabled():
         print()
@@ -91,16 +93,26 @@ def test_proposed_backgrounds_beat_the_majority_class(scored: Scored, capsys: py
         assert found.macro_f1 > 0.3
 
 
+def _best(row: dict[str, Any]) -> str:
+    return str(row["vocabulary"].split(",")[int(np.argmax(row["probabilities"]))])
+
+
 def test_every_photo_is_a_row_with_probabilities_and_quality(scored: Scored) -> None:
     """Probabilities in the vocabulary's order, the proposal the largest of them."""
     rows = scored.workspace.table("scores").to_pylist()
     assert scored.counts["photos"] == scored.counts["scored"] == scored.counts["new"] == len(rows)
+    assert sum(scored.counts["backgrounds"].values()) == len(rows)
+    assert scored.counts["backgrounds"]["not_sure"] > 0
+    assert sum(scored.counts["proposals"].values()) == sum(len(row["proposals"]) for row in rows) > 0
     for row in rows:
         vocabulary = row["vocabulary"].split(",")
         assert vocabulary == list(scored.recipe.vocabulary())
         assert sum(row["probabilities"]) == pytest.approx(1.0, abs=1e-5)
-        assert row["background"] == vocabulary[int(np.argmax(row["probabilities"]))]
+        best = vocabulary[int(np.argmax(row["probabilities"]))]
+        assert row["background"] == (best if row["confidence"] >= ABSTAIN_BELOW else "not_sure")
         assert row["confidence"] == max(row["probabilities"])
+        assert 0 < row["animal_area"] < 1
+        assert row["proposals"] == proposals(row)
         assert row["sharpness"] > 0
         assert 0 < row["brightness"] < 1
 

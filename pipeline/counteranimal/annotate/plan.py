@@ -22,7 +22,7 @@ from counteranimal.ids import digest_of, fold_of, is_photo_id
 from counteranimal.recipe import Recipe, backgrounds
 from counteranimal.workspace import Workspace
 
-__all__ = ["SECONDS_A_VOTE", "existing", "plan", "proposals", "summary"]
+__all__ = ["SECONDS_A_VOTE", "doubts", "existing", "plan", "proposals", "summary"]
 
 SECONDS_A_VOTE = 10
 """What a practised annotator needs for one photo; used to tell the curator how long a round takes."""
@@ -67,8 +67,12 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
         rng=rng,
     )
     dealt = assign(list(drawn), workers, votes_per_photo=rules.votes_per_photo, rng=rng)
+    doubtful = doubts(workspace)
+    # A bad source or crop shows at once: the most doubtful photos come first, all others in the order dealt.
+    dealt = {worker: sorted(own, key=lambda photo: -doubtful.get(photo, 0)) for worker, own in dealt.items()}
     in_select = {photo for photo in drawn if fold_of(recipe.seed, frame[photo]["fold_unit"]) == "select"}
-    shown = blind_or_shown(dealt, may_show=in_select & set(proposed), rng=rng)
+    known = {photo for photo, word in proposed.items() if backgrounds()[word].decides}
+    shown = blind_or_shown(dealt, may_show=in_select & known, rng=rng)
     planned = Round(
         round_id=check_round_id(round_id),
         key=digest_of(str(workspace.home), recipe.name, round_id, now.isoformat(), *sorted(drawn), *workers)[:16],
@@ -100,7 +104,10 @@ def _frame(
 
 
 def proposals(recipe: Recipe, workspace: Workspace) -> dict[str, str]:
-    """Return photo id -> the machine's background of the recipe's scoring model; empty before scoring."""
+    """Return photo id -> the machine's background of the recipe's scoring model; empty before scoring.
+
+    A photo for which it proposed none (`not_sure`) has that word: it is a stratum of its own and never on the screen.
+    """
     return {
         row["photo_id"]: row["background"]
         for row in workspace.table_or_empty("scores")
@@ -109,6 +116,12 @@ def proposals(recipe: Recipe, workspace: Workspace) -> dict[str, str]:
         if row["model"] == recipe.score.model and row["view"] == recipe.score.view and row["status"] == "ok"
         if row["background"] in backgrounds()
     }
+
+
+def doubts(workspace: Workspace) -> dict[str, int]:
+    """Return photo id -> how many things may be wrong with it by the machine's measures; empty before scoring."""
+    rows = workspace.table_or_empty("scores").select(["photo_id", "proposals"]).to_pylist()
+    return {row["photo_id"]: len(row["proposals"] or ()) for row in rows}
 
 
 def read_gold(path: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Lists kept photos that may be copies although no hash says so: corner crops, thick borders, mirrored crops.
 
-Decides it in two steps: photos that lie close in the stored features of the first split's selector, and of these the pairs of
+Decides it in two steps: photos that lie close in the stored features of the first split's selector (or the trunk it shares), and of these the pairs of
 which one fits inside the other (`inside`). Features are centred on their mean first, since all photos of one collection share
 a direction. A listed pair is a question and merges nothing. Computes no features and loads no model; without stored ones the list
 is empty. Exact: every two photos with features are compared, a block at a time.
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from counteranimal import tables
 from counteranimal.dedupe.inside import best_fit, searchable
 from counteranimal.dedupe.second_look import look_at
+from counteranimal.models.registry import trunk_of
 from counteranimal.recipe import Recipe
 from counteranimal.workspace import Workspace
 
@@ -44,7 +45,7 @@ def list_similar(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
     found: dict[tuple[str, str], dict[str, object]] = {}
     embedded = 0
     look = functools.cache(lambda photo_id: searchable(look_at(workspace.blobs.read(photo_id))))
-    for ids, features, model, view in _spaces(workspace, recipe.splits[0].selector, kept):
+    for ids, features, model, view in _spaces(workspace, trunk_of(recipe.splits[0].selector), kept):
         embedded = max(embedded, len(ids))
         for first, second, cosine in close_pairs(features, recipe.dedupe.similar_cosine):
             pair = ids[first], ids[second]

@@ -21,8 +21,8 @@ from counteranimal.stats import LinearFigure
 
 __all__ = ["covariates", "measures"]
 
-# Names of columns that say who was measured, or how sure a machine is, and nothing of how the photo looks.
-_NOT_MEASURES = frozenset({"confidence", "bytes", "width", "height"})
+# Columns that say how sure a machine is, or what else is in the photo, and nothing of how the animal is photographed.
+_NOT_MEASURES = frozenset({"confidence", "bytes", "width", "height", "second_animal", "worn", "printed"})
 _RIDGE = 1e-2  # keeps slopes finite where a covariate tells the groups apart without error
 _FEWEST = 10  # photos a group and in all before a regression says anything
 

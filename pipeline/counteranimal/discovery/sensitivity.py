@@ -1,6 +1,7 @@
 """How much of a split hangs on choices that nobody can defend to the last digit: thresholds, minimum sizes, models, prompts.
 
-Decides which variations are tried. Chooses nothing: the published split is the recipe's.
+Decides which variations are tried: of the rule's own numbers, and of whose answers choose. A model with other prompts is one more
+model in the predictions, named apart. Chooses nothing: the published split is the recipe's.
 """
 
 from __future__ import annotations

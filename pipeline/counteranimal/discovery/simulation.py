@@ -177,34 +177,61 @@ def main(arguments: Sequence[str] | None = None, *, tell: Callable[[str], None] 
     parser = argparse.ArgumentParser(description="Try the rule and its intervals where the truth is known.")
     parser.add_argument("--quick", action="store_true", help="a tenth of the draws, under a minute")
     parser.add_argument("--seed", type=int, default=2024)
+    parser.add_argument(
+        "--only", choices=("bias", "labels", "coverage", "size"), help="run one part instead of all four"
+    )
+    parser.add_argument("--draws", type=int, help="collections a scenario of `coverage`, 120 by default")
     given = parser.parse_args(arguments)
     rng = np.random.default_rng(given.seed)
     many, some, few = (10, 2, 8) if given.quick else (100, 6, 120)
+    parts: dict[str, Callable[[], None]] = {
+        "bias": lambda: _tell_bias(many, rng, tell),
+        "labels": lambda: _tell_labels(some, rng, tell),
+        "coverage": lambda: _tell_coverage(given.draws or few, rng, tell),
+        "size": lambda: _tell_sizes(tell),
+    }
+    for name, part in parts.items():
+        if given.only in {None, name}:
+            part()
+
+
+def _over_scenarios(means: Sequence[Mean]) -> Mean:
+    """Return the mean over scenarios with its Monte-Carlo error; scenarios are drawn independently."""
+    error = float(np.sqrt(sum(mean.error**2 for mean in means))) / len(means)
+    return Mean(float(np.mean([mean.value for mean in means])), error)
+
+
+def _tell_bias(draws: int, rng: np.random.Generator, tell: Callable[[str], None]) -> None:
     own = []
     for scenario in BIAS:
-        found = bias(scenario, many, rng=rng)
+        found = bias(scenario, draws, rng=rng)
         own.append(found["role_based"])
-        tell(json.dumps({"part": "bias", "scenario": scenario.name, "draws": many, **_points(found)}))
-    together = Mean(
-        float(np.mean([mean.value for mean in own])), float(np.sqrt(sum(mean.error**2 for mean in own))) / len(own)
-    )
-    tell(json.dumps({"part": "bias", "scenario": "all", **_points({"role_based": together})}))
+        tell(json.dumps({"part": "bias", "scenario": scenario.name, "draws": draws, **_points(found)}))
+    tell(json.dumps({"part": "bias", "scenario": "all", **_points({"role_based": _over_scenarios(own)})}))
+
+
+def _tell_labels(draws: int, rng: np.random.Generator, tell: Callable[[str], None]) -> None:
     for scenario in LABELS:
-        found = bias(scenario, some, rng=rng)
-        tell(json.dumps({"part": "labels", "scenario": scenario.name, "draws": some, **_points(found)}))
-    by_kind: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        found = bias(scenario, draws, rng=rng)
+        tell(json.dumps({"part": "labels", "scenario": scenario.name, "draws": draws, **_points(found)}))
+
+
+def _tell_coverage(draws: int, rng: np.random.Generator, tell: Callable[[str], None]) -> None:
+    by_kind: dict[str, list[Mean]] = {kind: [] for kind in KINDS}
     for scenario in COVERAGE:
-        found = coverage(scenario, few, rng=rng, bootstrap_draws=500)
+        found = coverage(scenario, draws, rng=rng, bootstrap_draws=500)
         for kind in KINDS:
-            by_kind[kind].append(found[kind].value)
-        tell(json.dumps({"part": "coverage", "scenario": scenario.name, "draws": few, **_points(found)}))
-    means = {kind: round(100 * float(np.mean(values)), 2) for kind, values in by_kind.items()}
-    tell(json.dumps({"part": "coverage", "scenario": "mean over scenarios", **means}))
+            by_kind[kind].append(found[kind])
+        tell(json.dumps({"part": "coverage", "scenario": scenario.name, "draws": draws, **_points(found)}))
+    means = {kind: _over_scenarios(values) for kind, values in by_kind.items()}
+    tell(json.dumps({"part": "coverage", "scenario": "mean over scenarios", **_points(means)}))
+
+
+def _tell_sizes(tell: Callable[[str], None]) -> None:
     for drop in (0.3, 0.2, 0.1):
         needed = photos_needed(0.75, drop)
-        tell(
-            json.dumps({"part": "size", "drop": round(100 * drop), "effective": needed, "at_effect_1.9": needed * 1.9})
-        )
+        told = {"part": "size", "drop": round(100 * drop), "effective": needed, "at_effect_1.9": needed * 1.9}
+        tell(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Turns predictions into the table `results`: accuracies and drops of each split, fold, model and protocol, with intervals.
 
-Decides which figures are published. Leaves the estimates themselves to
-`discovery`, which states its own pairs by the same functions.
+Decides which figures are published. Leaves the estimates themselves to `discovery`, which states its own pairs by the same
+functions.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def results_table(
     -------
     pa.Table
         For each split, fold, model and protocol: accuracy_common, accuracy_counter and drop of every class that has both
-        groups, and macro_* and micro_* over these classes under class id `*`. `n_effective` of figures that span several groups
-        is the sum over groups.
+        groups, and macro_* and micro_* over these classes under class id `*`. Where a figure spans several groups,
+        `n_effective` is their sum.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def _key(split: str, fold: str, model: str, protocol: ProtocolName) -> dict[str,
 
 
 def _judged_classes(entries: pa.Table, judged: pa.Table) -> pa.Table:
-    """Return the entries of classes that the protocol judged at all; inside such a class every photo must have its prediction."""
+    """Return the entries of the classes that the protocol judged; inside such a class every photo must have its prediction."""
     seen = pc.is_in(entries.column("photo_id"), value_set=judged.column("photo_id").combine_chunks())
     classes = pc.unique(entries.column("class_id").filter(seen))
     return entries.filter(pc.is_in(entries.column("class_id"), value_set=classes))

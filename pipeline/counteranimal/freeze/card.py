@@ -93,6 +93,7 @@ def _split(draft: Draft, record: Mapping[str, Any]) -> dict[str, Any]:
         "pairs": [row for row in pairs if row["status"] == "pair"],
         "without": [row["class_id"] for row in pairs if row["status"] != "pair"],
         "report": {name: groups[name] for name in ("common", "counter", "other")},
+        "balance": draft.terms.covariates.get(record["name"], {}),
     }
 
 

@@ -45,6 +45,8 @@ class Terms:
         Split -> identity record of the model that selected (`ModelIdentity.record()`).
     candidates_1v20 : mapping of str to sequence of int
         Class id -> 20 ImageNet-1K indices; empty where the 1-vs-20 protocol is not offered.
+    covariates : mapping of str to mapping
+        Split -> how its groups differ besides the background, as `discovery.covariates` returns it.
     settled_pairs : collection of (str, str)
         Pairs of photo ids, in either order, that a person looked at and found to be different photos.
     predecessor : str, optional
@@ -60,6 +62,7 @@ class Terms:
     agreement: Mapping[str, Any]
     selectors: Mapping[str, Mapping[str, Any]]
     candidates_1v20: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    covariates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     settled_pairs: Collection[tuple[str, str]] = ()
     predecessor: str | None = None
     changes: Sequence[str] = ("First release.",)

@@ -3,7 +3,15 @@
 Importing this package imports no torch; `load_model` does, once it knows which family is wanted.
 """
 
-from counteranimal.models.protocol import Classifier, ImageTextModel, Model, ModelIdentity, Preprocessing, SceneModel
+from counteranimal.models.protocol import (
+    Classifier,
+    ImageTextModel,
+    Model,
+    ModelIdentity,
+    OnTrunk,
+    Preprocessing,
+    SceneModel,
+)
 from counteranimal.models.registry import FORMS, load_model
 
 __all__ = [
@@ -12,6 +20,7 @@ __all__ = [
     "ImageTextModel",
     "Model",
     "ModelIdentity",
+    "OnTrunk",
     "Preprocessing",
     "SceneModel",
     "load_model",

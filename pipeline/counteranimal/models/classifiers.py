@@ -7,28 +7,33 @@ the logits themselves. Weights from the network are fetched only when the machin
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from counteranimal.errors import UsageError
+from counteranimal.errors import IntegrityError, UsageError
+from counteranimal.models.closed_form import ANIMALS
 from counteranimal.models.compat import library_versions, model_library
-from counteranimal.models.files import weights_digest
+from counteranimal.models.files import read_weights, weights_digest
 from counteranimal.models.preprocessing import Frame
 from counteranimal.models.protocol import ModelIdentity
 from counteranimal.models.runtime import Runner, device_for
 
 __all__ = [
+    "Seen",
     "SurroundClassifier",
     "TimmClassifier",
     "TorchvisionClassifier",
     "frame_of_timm",
+    "frame_of_torchvision",
     "load_timm",
     "load_torchvision",
 ]
+
+_OBJECTS = 1000 - ANIMALS
 
 
 class _WithFrame:
@@ -66,24 +71,48 @@ class TimmClassifier(_WithFrame):
     def scene_reader(self) -> SurroundClassifier:
         """Return the same network reading only the border of what it is shown; it shares this one's weights."""
         own = self.identity
-        border = replace(own, spec=f"{own.spec} (border)", architecture=f"{own.architecture} border")
+        border = replace(own, spec=f"{own.spec} (border)", architecture=f"{own.architecture} border and cells")
         return SurroundClassifier(border, self.preprocessing, self._runner)
+
+
+class Seen(NamedTuple):
+    """What single cells of the feature map show: probability of any animal, shape (n, side, side), and of each class that is
+    no animal in the cell where it is highest, shape (n, 602).
+    """
+
+    animal: NDArray[np.float32]
+    objects: NDArray[np.float32]
 
 
 class SurroundClassifier(TimmClassifier):
     """A convolutional classifier whose features are pooled over the outer ring of its last feature map.
 
     An animal photo's classes are the animal's wherever the whole map is pooled; its outermost cells see what is around it.
+    Behind the pooled features stand the numbers of `Seen`, from the same forward pass.
     """
 
     ring = 1
+
+    @property
+    def _width(self) -> int:
+        return int(self._runner.module.num_features)
+
+    def head_logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return logits of the border, shape (n, 1000), float32."""
+        return super().head_logits(features[:, : self._width])
+
+    def seen(self, features: NDArray[np.float32]) -> Seen:
+        """Return what single cells show, from stored features."""
+        animal = features[:, self._width : -_OBJECTS]
+        side = math.isqrt(animal.shape[1])
+        return Seen(animal.reshape(len(features), side, side), features[:, -_OBJECTS:])
 
     def scene_reader(self) -> SurroundClassifier:
         """Return itself."""
         return self
 
     def features(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return features pooled over the border cells, shape (n, d), float32.
+        """Return features pooled over the border cells and the numbers of `Seen`, shape (n, d + side * side + 602), float32.
 
         Raises
         ------
@@ -93,12 +122,17 @@ class SurroundClassifier(TimmClassifier):
         return self._runner.images(self._border, crops)
 
     def _border(self, batch: Any) -> Any:
+        import torch
+
         cells = self._runner.module.forward_features(batch)
         if cells.ndim != 4 or min(cells.shape[2:]) <= 2 * self.ring:
             raise UsageError(f"model {self.identity.spec} has no feature map with a border; score with another model")
         inner = cells[:, :, self.ring : -self.ring, self.ring : -self.ring]
         total = cells.sum(dim=(2, 3)) - inner.sum(dim=(2, 3))
-        return total / (cells.shape[2] * cells.shape[3] - inner.shape[2] * inner.shape[3])
+        border = total / (cells.shape[2] * cells.shape[3] - inner.shape[2] * inner.shape[3])
+        by_cell = self._runner.module.get_classifier()(cells.flatten(2).transpose(1, 2)).softmax(dim=-1)
+        objects = by_cell[:, :, ANIMALS:].amax(dim=1)
+        return torch.cat([border, by_cell[:, :, :ANIMALS].sum(dim=-1), objects], dim=1)
 
 
 class TorchvisionClassifier(_WithFrame):
@@ -208,16 +242,31 @@ def load_torchvision(name: str, *, spec: str, device: str) -> TorchvisionClassif
     EnvironmentFailure
         If the weights are not on this machine and their host cannot be reached.
     """
-    from counteranimal.models.files import read_weights
     from counteranimal.models.hub import torchvision_weights
 
-    torchvision, weights = model_library("torchvision"), published_torchvision(name)
-    architecture = name.partition("/")[0]
-    state, digest = read_weights(torchvision_weights(name, weights.url))
-    module = torchvision.models.get_model(architecture, weights=None)
-    module.load_state_dict(_renamed(state))
+    weights = published_torchvision(name)
+    path = torchvision_weights(name, weights.url)
+    return torchvision_classifier(name.partition("/")[0], weights, path, spec=spec, device=device)
+
+
+def torchvision_classifier(
+    architecture: str, weights: Any, path: Path, *, spec: str, device: str
+) -> TorchvisionClassifier:
+    """Return a torchvision model with the tensors of a file; `weights` is torchvision's record, for its transforms.
+
+    Raises
+    ------
+    IntegrityError
+        If the file holds more than tensors, or tensors of another architecture.
+    """
+    state, digest = read_weights(path)
+    module = model_library("torchvision").models.get_model(architecture, weights=None)
+    try:
+        module.load_state_dict(_renamed(state))
+    except RuntimeError as error:
+        raise IntegrityError(f"weight file {path} does not fit torchvision's {architecture}; get it again") from error
     preset = weights.transforms()
-    frame = Frame(_side(preset.crop_size), _side(preset.resize_size), preset.interpolation.value)
+    frame = frame_of_torchvision(preset)
     identity = ModelIdentity(
         spec=spec,
         family="imagenet",
@@ -230,8 +279,9 @@ def load_torchvision(name: str, *, spec: str, device: str) -> TorchvisionClassif
     return TorchvisionClassifier(identity, frame, Runner(module, device_for(device), mean=preset.mean, std=preset.std))
 
 
-def _side(sizes: Sequence[int]) -> int:
-    return int(sizes[0])
+def frame_of_torchvision(preset: Any) -> Frame:
+    """Return the frame that the transforms of torchvision weights stand for."""
+    return Frame(int(preset.crop_size[0]), int(preset.resize_size[0]), preset.interpolation.value)
 
 
 def _renamed(state: dict[str, Any]) -> dict[str, Any]:

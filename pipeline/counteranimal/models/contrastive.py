@@ -7,6 +7,7 @@ it (`ViT-B-32` or `ViT-B-32-quickgelu`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ from counteranimal.models.preprocessing import Fit, Frame
 from counteranimal.models.protocol import ModelIdentity
 from counteranimal.models.runtime import Runner, device_for
 
-__all__ = ["ContrastiveModel", "load_open_clip", "unit_rows"]
+__all__ = ["ContrastiveModel", "frame_of_open_clip", "load_open_clip", "unit_rows"]
 
 TEXT_BATCH = 64
 Tokenise = Callable[[list[str]], NDArray[np.int64]]
@@ -119,6 +120,8 @@ def load_open_clip(name: str, *, spec: str, device: str) -> ContrastiveModel:
     _require_activation(library, architecture, tag, quick=bool(config.get("quick_gelu", False)))
     path = _weight_file(architecture, tag, published)
     digest = weights_digest(path)
+    if not published:
+        _require_activation_of_known(library, architecture, digest, quick=bool(config.get("quick_gelu", False)))
     try:
         module = library.create_model(
             architecture, pretrained=str(path), force_preprocess_cfg=_preprocess_of(published), weights_only=True
@@ -127,7 +130,7 @@ def load_open_clip(name: str, *, spec: str, device: str) -> ContrastiveModel:
         raise _load_failure(path, architecture) from error
     tokenizer = library.get_tokenizer(architecture)
     settings = module.visual.preprocess_cfg
-    frame = _frame_of(settings)
+    frame = frame_of_open_clip(settings)
     identity = ModelIdentity(
         spec=spec,
         family="clip",
@@ -179,12 +182,30 @@ def _require_activation(library: Any, architecture: str, tag: str, *, quick: boo
         raise UsageError(f"weights {tag} were trained with the other activation; use open_clip:{right}/{tag}")
 
 
+def _require_activation_of_known(library: Any, architecture: str, digest: str, *, quick: bool) -> None:
+    """Refuse a local file that is a published one under an architecture with the other activation; raises UsageError.
+
+    Published addresses carry a digest, or its first eight digits before the suffix; a file under another name has the same.
+    """
+    for name, tag in library.list_pretrained():
+        published = library.get_pretrained_cfg(name, tag)
+        promised = {part for part in re.split(r"[-./]", str(published.get("url", ""))) if len(part) in {8, 64}}
+        known = any(digest.startswith(part) for part in promised)
+        if known and bool(published.get("quick_gelu", False)) != quick:
+            plain = architecture.removesuffix("-quickgelu")
+            right = plain if quick else f"{plain}-quickgelu"
+            raise UsageError(
+                f"this file holds the weights {tag}, trained with the other activation; use open_clip:{right}/..."
+            )
+
+
 def _preprocess_of(published: dict[str, Any]) -> dict[str, Any]:
     wanted = ("mean", "std", "interpolation", "resize_mode")
     return {key: published[key] for key in wanted if published and key in published}
 
 
-def _frame_of(settings: dict[str, Any]) -> Frame:
+def frame_of_open_clip(settings: dict[str, Any]) -> Frame:
+    """Return the frame that open_clip's preprocessing settings (`visual.preprocess_cfg`) stand for."""
     size = settings["size"]
     side = int(size if isinstance(size, int) else size[0])
     fits: dict[str, Literal["crop", "squash", "pad"]] = {"shortest": "crop", "squash": "squash", "longest": "pad"}

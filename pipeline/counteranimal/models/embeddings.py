@@ -1,4 +1,6 @@
-"""Image features, computed once for each (photo, model, view) and kept as Parquet parts.
+"""Image features, computed once for each (photo, trunk, view) and kept as Parquet parts.
+
+Models that share a trunk share what is stored: the features kept are the trunk's, and each model maps them on.
 
 Decides how photos become features: decoded and cropped in worker threads while the model runs, written in parts of `PART`
 photos, so that a killed run loses at most one part and a second run computes only what is missing. A photo that does not
@@ -14,16 +16,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from counteranimal import tables
 from counteranimal.errors import Reason, Rejected
 from counteranimal.images import decode
-from counteranimal.models.protocol import Model, Preprocessing
+from counteranimal.models.protocol import Model, OnTrunk, Preprocessing
 from counteranimal.pool import shards_of
 from counteranimal.progress import bar
 from counteranimal.settings import Settings
-from counteranimal.tables import conform
 from counteranimal.workspace import Parts
 
 __all__ = ["PART", "Embedded", "embed", "embedding_key"]
@@ -44,9 +45,10 @@ class Embedded(NamedTuple):
 
 
 def embedding_key(model: Model, view: str) -> str:
-    """Return the folder name for a model's features of a view: another model, crop or version of this code starts afresh."""
-    crop = _preprocessing(model, view).key
-    return re.sub(r"[^a-z0-9.-]+", "-", f"{model.identity.key()}-{view}-{crop}-v{_VERSION}")
+    """Return the folder name for a model's features of a view: another trunk, crop or version of this code starts afresh."""
+    seen_by = _trunk(model)
+    crop = _preprocessing(seen_by, view).key
+    return re.sub(r"[^a-z0-9.-]+", "-", f"{seen_by.identity.key()}-{view}-{crop}-v{_VERSION}")
 
 
 def embed(  # noqa: PLR0913 - what to embed, how to read it, where to keep it
@@ -83,9 +85,11 @@ def embed(  # noqa: PLR0913 - what to embed, how to read it, where to keep it
     wanted = sorted(set(photo_ids))
     rejected: dict[str, Rejected] = {}
     for shard in shards_of(parts.missing(wanted), PART):
-        _embed_shard(_Task(model, view, read, settings), shard, parts, rejected)
-    view_of_parts = parts.view(wanted)
-    return Embedded(view_of_parts.column("photo_id").to_pylist(), _matrix(view_of_parts), rejected)
+        _embed_shard(_Task(_trunk(model), view, read, settings), shard, parts, rejected)
+    kept, features = _stored(parts, wanted)
+    if isinstance(model, OnTrunk) and kept:
+        features = model.from_trunk(features)
+    return Embedded(kept, features, rejected)
 
 
 class _Task(NamedTuple):
@@ -115,7 +119,7 @@ def _embed_shard(task: _Task, shard: Sequence[str], parts: Parts, rejected: dict
                     )
     finally:
         if rows:  # also when memory ran out: the next, smaller batch goes on from here
-            parts.write(conform("embeddings", rows))
+            parts.write(tables.conform("embeddings", rows))
 
 
 def _batches(
@@ -144,6 +148,10 @@ def _batches(
             threads.shutdown(cancel_futures=True)
 
 
+def _trunk(model: Model) -> Model:
+    return model.trunk() if isinstance(model, OnTrunk) else model
+
+
 def _preprocessing(model: Model, view: str) -> Preprocessing:
     # A model in memory may know no view but its own.
     return model.preprocessing if view == "centre" else model.preprocessing_for(view)
@@ -157,8 +165,22 @@ def _crop(read: Callable[[str], bytes], preprocessing: Preprocessing, photo_id: 
         return rejected
 
 
-def _matrix(table: pa.Table) -> NDArray[np.float32]:
-    if not len(table):
-        return np.empty((0, 0), np.float32)
-    flat = table.column("embedding").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, dtype=np.float32).reshape(len(table), -1)
+def _stored(parts: Parts, wanted: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
+    """Return the wanted ids that are stored, sorted, and their features.
+
+    Part after part into one matrix: sorting and filtering a whole table of long lists would copy every feature several times.
+    """
+    place = {photo_id: row for row, photo_id in enumerate(wanted)}
+    features, found = np.empty((0, 0), np.float32), np.zeros(len(wanted), dtype=bool)
+    for path in sorted(parts.folder.glob("part-*.parquet")):
+        part = tables.read(path, "embeddings")
+        rows = np.array([place.get(photo_id, -1) for photo_id in part.column("photo_id").to_pylist()], dtype=np.intp)
+        flat = part.column("embedding").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        flat = np.asarray(flat, dtype=np.float32).reshape(len(part), -1)
+        if not features.size:
+            features = np.empty((len(wanted), flat.shape[1]), np.float32)
+        features[rows[rows >= 0]] = flat if (rows >= 0).all() else flat[rows >= 0]
+        found[rows[rows >= 0]] = True
+    if found.all() or not features.size:
+        return list(wanted)[: len(features)], features
+    return [photo_id for photo_id, there in zip(wanted, found, strict=True) if there], features[found]

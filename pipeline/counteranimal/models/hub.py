@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from counteranimal.errors import EnvironmentFailure, UpstreamError
+from counteranimal.errors import EnvironmentFailure, IntegrityError, UpstreamError
+from counteranimal.models.files import sha256_of_file
 
 __all__ = ["hub_file", "open_clip_weights", "timm_weights", "torchvision_weights"]
 
@@ -60,7 +61,7 @@ def hub_file(repository: str, names: Sequence[str], *, what: str) -> Path:
 def url_file(url: str, *, what: str) -> Path:
     """Return a published file from torch's download folder, downloading it where it is missing.
 
-    A digest in the file's name (torch's habit) is held against the bytes.
+    A digest in the file's name (torch's habit) is held against the bytes, also of a file that is there already.
 
     Raises
     ------
@@ -68,17 +69,25 @@ def url_file(url: str, *, what: str) -> Path:
         If it is not there and its host cannot be reached.
     UpstreamError
         If the download fails.
+    IntegrityError
+        If the file is not the one that its name promises.
     """
     import torch
 
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    _, _, promised = path.stem.rpartition("-")
+    promised = promised if len(promised) == 8 else ""
     if path.is_file():
+        digest = sha256_of_file(path)
+        if not digest.startswith(promised):
+            raise IntegrityError(
+                f"weight file {path} has sha256 {digest}, but its name promises {promised}; delete it and run again"
+            )
         return path
     _require_network(url, what=what, file=path.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _, _, suffix = path.stem.rpartition("-")
     try:
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=suffix if len(suffix) == 8 else None, progress=False)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=promised or None, progress=False)
     except (OSError, RuntimeError) as error:
         raise UpstreamError(f"weights of {what} could not be downloaded ({error}); run again later") from error
     return path

@@ -17,7 +17,7 @@ from PIL import Image
 
 from counteranimal.ids import digest_of
 
-__all__ = ["Classifier", "ImageTextModel", "Model", "ModelIdentity", "Preprocessing", "SceneModel"]
+__all__ = ["Classifier", "ImageTextModel", "Model", "ModelIdentity", "OnTrunk", "Preprocessing", "SceneModel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,19 @@ class ImageTextModel(Model, Protocol):
 
     def text_features(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return unit text features, shape (n, d), float32."""
+        ...
+
+
+@runtime_checkable
+class OnTrunk(Model, Protocol):
+    """A model whose features follow from those of another model for the same crop, so that a photo is seen once for both."""
+
+    def trunk(self) -> Model:
+        """Return that model; its preprocessing is this one's."""
+        ...
+
+    def from_trunk(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return this model's features, shape (n, d), float32, from the trunk's, shape (n, k)."""
         ...
 
 

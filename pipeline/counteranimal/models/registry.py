@@ -11,7 +11,7 @@ from counteranimal.errors import UsageError
 from counteranimal.models.protocol import Model
 from counteranimal.settings import Settings
 
-__all__ = ["FORMS", "load_model", "require_known"]
+__all__ = ["FORMS", "load_model", "require_known", "trunk_of"]
 
 FORMS = (
     "stand-in",
@@ -22,6 +22,13 @@ FORMS = (
     "timm:NAME",
     "torchvision:NAME",
 )
+
+_TRUNKS = {"stand-in": "efficientnet-lite2"}
+
+
+def trunk_of(spec: str) -> str:
+    """Return the spec of the model under whose name this one's image features are stored: its trunk's, or its own."""
+    return _TRUNKS.get(spec, spec)
 
 
 def load_model(spec: str, *, settings: Settings) -> Model:

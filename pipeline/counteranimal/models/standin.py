@@ -20,16 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from counteranimal.errors import EnvironmentFailure, IntegrityError
 from counteranimal.ids import digest_of
-from counteranimal.models.classifiers import SurroundClassifier, frame_of_timm
+from counteranimal.models.classifiers import SurroundClassifier, TimmClassifier, frame_of_timm
 from counteranimal.models.closed_form import RIDGE, projection
 from counteranimal.models.compat import library_versions, model_library
 from counteranimal.models.contrastive import TEXT_BATCH, ContrastiveModel, unit_rows
 from counteranimal.models.embedded import PINS, lite_module, lite_weights, load_lite
 from counteranimal.models.files import read_weights, sha256_of_file
 from counteranimal.models.protocol import ModelIdentity
+from counteranimal.models.registry import trunk_of
 from counteranimal.models.runtime import Runner, device_for
 from counteranimal.models.text_tower import TEXT_PINS, fill_encoder, tokeniser, unpack_text_tower
 from counteranimal.recipe import imagenet_classes
@@ -38,7 +40,7 @@ from counteranimal.settings import Settings
 __all__ = ["NOTE", "StandIn", "input_digest", "load_stand_in"]
 
 VERSION = "1"
-TRUNK = "efficientnet-lite2"
+TRUNK = trunk_of("stand-in")
 NOTE = (
     "stand-in, not CLIP: EfficientNet-Lite2 and all-MiniLM-L6-v2 joined by one linear layer in closed form, no training. "
     "It knows 1,000 ImageNet classes and nothing else; class and background scores come from the same logits, so a drop "
@@ -48,15 +50,23 @@ NOTE = (
 
 
 class StandIn(ContrastiveModel):
-    """The stand-in as an image-text model, with its trunk's own classifier for reading scenes."""
+    """The stand-in as an image-text model, beside the classifier whose trunk it has."""
 
-    _reader: SurroundClassifier | None = None
+    _trunk: TimmClassifier | None = None
+
+    def trunk(self) -> TimmClassifier:
+        """Return the classifier: what it makes of a photo is kept once for both."""
+        if self._trunk is None:
+            self._trunk = load_lite(TRUNK, device=self.device)
+        return self._trunk
+
+    def from_trunk(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return unit image features, shape (n, 384), from the classifier's pooled ones, shape (n, 1280)."""
+        return unit_rows(self._runner.call(self._runner.module.visual.head, features))
 
     def scene_reader(self) -> SurroundClassifier:
         """Return the trunk's classifier looking only at the border of the frame, where the background is."""
-        if self._reader is None:
-            self._reader = load_lite(TRUNK, device=self.device).scene_reader()
-        return self._reader
+        return self.trunk().scene_reader()
 
 
 def input_digest() -> str:

@@ -92,6 +92,8 @@ class ReportContext:
         True when votes were entered by programs that play annotators.
     per_class_rule : pa.Table
         Table `pairs` by the per-class rule, where the published split uses one pair for the whole pool; may be empty.
+    covariates : mapping of str to mapping
+        Split -> how its groups differ besides the background, as `discovery.covariates` returns it; may be empty.
     caveats : sequence of str
         Sentences to add to those that follow from the data.
     examples, merged : sequences
@@ -116,6 +118,7 @@ class ReportContext:
     class_names: Mapping[str, str] = field(default_factory=dict)
     simulated_raters: bool = False
     per_class_rule: pa.Table = field(default_factory=lambda: tables.empty("pairs"))
+    covariates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     caveats: Sequence[str] = ()
     examples: Sequence[ExamplePhoto] = ()
     merged: Sequence[MergedPair] = ()

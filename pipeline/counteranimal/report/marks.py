@@ -1,7 +1,8 @@
-"""What must be said beside a model's name: that it chose the backgrounds, that it shares weights with the chooser, or that it stands in for CLIP.
+"""What must be said beside a model's name, and the words for what the duplicate search decided.
 
-Decides the signs and the labels, and the words for what the duplicate search decided. A model that chose the pairs looks worse on them by regression to the mean, and its
-relatives share its errors; so both are marked wherever their numbers appear.
+Decides the signs for a model that chose the backgrounds and for one that shares weights with it, and that the stand-in is
+never called anything else. The chooser looks worse on its own pairs by regression to the mean, and its relatives share its
+errors, so both are marked wherever their numbers appear.
 """
 
 from __future__ import annotations

@@ -179,7 +179,16 @@ def _split(context: ReportContext, name: str) -> dict[str, Any]:
         "n_confirmed": sum(bool(row["confirmed"]) for row in pairs),
         "groups": [{"group": row["group"], "fold": row["fold"], "n": row["count_all"]} for row in groups],
         "protocols": protocols_of(context, name),
+        "balance": _balance(context.covariates.get(name)),
     }
+
+
+def _balance(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return how a split's groups differ besides the background; None where too few photos were measured to say."""
+    if not found or "differences" not in found:
+        return None
+    rows = [{"name": name.replace("_", " "), **ends} for name, ends in found["differences"].items()]
+    return {key: found[key] for key in ("n", "without_measures", "drop", "drop_weighted", "remaining")} | {"rows": rows}
 
 
 def _pair_name(context: ReportContext, class_id: str) -> str:

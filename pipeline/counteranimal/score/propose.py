@@ -8,7 +8,7 @@ which classes are worth a round. Leaves the rule itself to `discovery`, which fo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,8 @@ def preview(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict
     -------
     dict
         `photos`, `statement`, `split`, `selector`, `groups` (photos in common, counter, other), `pairs` (one dict a class or
-        `*`: status, common, counter, and the drop on the report fold as a fraction) and `cells` (class -> background -> n).
+        `*`: status, common, counter, and the drop on the report fold as a fraction), `cells` (class -> background -> n) and
+        `doubts` (what may be wrong with photos -> n).
 
     Raises
     ------
@@ -76,6 +77,7 @@ def preview(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict
             for row in pairs.to_pylist()
         ],
         "cells": _cells(rows),
+        "doubts": _doubts(workspace, correct),
     }
 
 
@@ -109,6 +111,11 @@ def _pool(scored: Mapping[str, str], workspace: Workspace, *, seed: str) -> pa.T
         for photo_id, word in scored.items()
     ]
     return pool_table(tables.conform("verdicts", as_verdicts), workspace.table("photos"), seed=seed)
+
+
+def _doubts(workspace: Workspace, shown: Collection[str]) -> dict[str, int]:
+    rows = workspace.table("scores").select(["photo_id", "proposals"]).to_pylist()
+    return dict(Counter(name for row in rows if row["photo_id"] in shown for name in row["proposals"] or ()))
 
 
 def _cells(rows: list[dict[str, Any]]) -> dict[str, dict[str, int]]:

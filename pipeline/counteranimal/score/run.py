@@ -7,28 +7,32 @@ from all features together, so they are computed anew each time, which takes no 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from counteranimal import tables
-from counteranimal.errors import Reason, Rejected, UsageError
+from counteranimal.errors import Rejected, UsageError
 from counteranimal.images import grey_thumbnail
 from counteranimal.models import Classifier, ImageTextModel, Model, SceneModel, load_model
+from counteranimal.models.classifiers import SurroundClassifier
 from counteranimal.models.embeddings import Embedded, embed, embedding_key
 from counteranimal.pool import map_shards, shards_of
 from counteranimal.recipe import Recipe
-from counteranimal.score.backgrounds import prompt_features, prompt_probabilities, scene_probabilities
-from counteranimal.score.quality import SIDE, VERSION, quality_of
+from counteranimal.score.backgrounds import ABSTAIN_BELOW, prompt_features, prompt_probabilities, scene_probabilities
+from counteranimal.score.quality import SIDE, VERSION, Content, Quality, content_of, proposals, quality_of
 from counteranimal.settings import Settings
 from counteranimal.workspace import Blobs, Workspace
 
-__all__ = ["background_scores", "embedded_photos", "score"]
+__all__ = ["background_columns", "background_scores", "embedded_photos", "score"]
 
-QUALITY = ("sharpness", "brightness", "contrast")
+ABSTAINED = "not_sure"
 
 
 def score(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict[str, Any]:
@@ -37,7 +41,8 @@ def score(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict[s
     Returns
     -------
     dict
-        `photos`, `scored`, `rejected`, `new` (embedded now), `model`, and `backgrounds`: photos by proposed background.
+        `photos`, `scored`, `rejected`, `new` (embedded now), `model`, `backgrounds`: photos by proposed background, and
+        `proposals`: photos by what may be wrong with them.
 
     Raises
     ------
@@ -53,25 +58,30 @@ def score(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict[s
     vocabulary = recipe.vocabulary()
     probabilities = background_scores(model, found.features, vocabulary)
     quality = _quality(photo_ids, workspace, settings=settings)
-    rows = [
-        {**_scored(vocabulary, row), "photo_id": photo_id}
-        for photo_id, row in zip(found.photo_ids, probabilities, strict=True)
-    ]
-    rows += [
-        {"photo_id": photo_id, "status": "rejected", "reason": rejected.reason.value}
-        for photo_id, rejected in found.rejected.items()
-    ]
-    key = {"model": recipe.score.model, "view": recipe.score.view, "vocabulary": ",".join(vocabulary)}
-    table = tables.conform("scores", [{**row, **key, **quality.get(row["photo_id"], {})} for row in rows])
-    workspace.write_table("scores", table)
-    named = [row["background"] for row in rows if row["status"] == "ok"]
+    table = pa.concat_tables(
+        [
+            background_columns(found.photo_ids, probabilities, vocabulary, seen=_seen(reader, found.features)),
+            _turned_away(found.rejected),
+        ],
+        promote_options="default",
+    )
+    table = _with_quality(table, quality)
+    for name, word in (
+        ("model", recipe.score.model),
+        ("view", recipe.score.view),
+        ("vocabulary", ",".join(vocabulary)),
+    ):
+        table = table.append_column(name, pa.array([word] * len(table), pa.string()))
+    table = workspace.write_table("scores", tables.conform("scores", table))
+    named = Counter(table.column("background").drop_null().to_pylist())
     return {
         "photos": len(photo_ids),
-        "scored": len(named),
+        "scored": len(found.photo_ids),
         "rejected": len(found.rejected),
         "new": new,
         "model": recipe.score.model,
-        "backgrounds": {name: named.count(name) for name in vocabulary},
+        "backgrounds": {name: named[name] for name in (*vocabulary, ABSTAINED)},
+        "proposals": dict(Counter(pc.list_flatten(table.column("proposals")).to_pylist())),
     }
 
 
@@ -112,27 +122,72 @@ def embedded_photos(
     return found, new - len(found.rejected)
 
 
-def _scored(vocabulary: Sequence[str], probabilities: NDArray[np.float32]) -> dict[str, Any]:
-    if not np.isfinite(probabilities).all():
-        return {"status": "rejected", "reason": Reason.NOT_FINITE.value}
-    best = int(np.argmax(probabilities))  # equal probabilities: the vocabulary's earlier word
-    return {
-        "background": vocabulary[best],
-        "confidence": float(probabilities[best]),
-        "probabilities": probabilities,
-        "status": "ok",
+def background_columns(
+    photo_ids: Sequence[str],
+    probabilities: NDArray[np.float32],
+    vocabulary: Sequence[str],
+    *,
+    seen: Sequence[Content] = (),
+) -> pa.Table:
+    """Return the columns of `scores` that follow from features, one row a photo.
+
+    Parameters
+    ----------
+    photo_ids : sequence of n str
+    probabilities : array of shape (n, len(vocabulary)), float32
+    vocabulary : sequence of str
+        Equal probabilities go to the earlier word; below `ABSTAIN_BELOW` the background is `not_sure`.
+    seen : sequence of n Content, optional
+        Where the model can tell.
+    """
+    number, size = probabilities.shape
+    best = probabilities.argmax(axis=1) if number else np.zeros(0, np.int64)
+    confidence = probabilities[np.arange(number), best]
+    words = pa.array([*vocabulary, ABSTAINED], pa.string())
+    ends = np.arange(0, number * size + 1, size, dtype=np.int32)
+    columns: dict[str, Any] = {
+        "photo_id": pa.array(photo_ids, pa.string()),
+        "background": words.take(pa.array(np.where(confidence >= ABSTAIN_BELOW, best, size))),
+        "confidence": confidence,
+        "probabilities": pa.ListArray.from_arrays(ends, probabilities.reshape(-1)),
+        "status": pa.array(["ok"] * number, pa.string()),
     }
+    if seen:
+        columns |= dict(zip(Content._fields, np.array(seen, dtype=np.float32).T, strict=True))
+    return pa.table(columns)
 
 
-def _quality(photo_ids: Sequence[str], workspace: Workspace, *, settings: Settings) -> dict[str, dict[str, float]]:
+def _seen(reader: Model, features: NDArray[np.float32]) -> list[Content]:
+    if not isinstance(reader, SurroundClassifier) or not len(features):
+        return []
+    return [content_of(animal, objects) for animal, objects in zip(*reader.seen(features), strict=True)]
+
+
+def _turned_away(rejected: Mapping[str, Rejected]) -> pa.Table:
+    columns = {
+        "photo_id": list(rejected),
+        "status": ["rejected"] * len(rejected),
+        "reason": [found.reason.value for found in rejected.values()],
+    }
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+
+
+def _with_quality(table: pa.Table, quality: pa.Table) -> pa.Table:
+    """Add each photo's measures, and what they propose."""
+    place = pc.index_in(table.column("photo_id"), value_set=quality.column("photo_id").combine_chunks())
+    for name in Quality._fields:
+        table = table.append_column(name, quality.column(name).take(place))
+    measured = [name for name in (*Quality._fields, *Content._fields) if name in table.column_names]
+    proposed = [proposals(row) for row in table.select(measured).to_pylist()]
+    return table.append_column("proposals", pa.array(proposed, pa.list_(pa.string())))
+
+
+def _quality(photo_ids: Sequence[str], workspace: Workspace, *, settings: Settings) -> pa.Table:
     parts = workspace.parts("scores", VERSION)
     shards = [(workspace.blobs.root, ids) for ids in shards_of(parts.missing(photo_ids))]
     for rows in map_shards(_quality_shard, shards, workers=settings.workers, title="measure quality"):
         parts.write(tables.conform("scores", rows))
-    return {
-        row["photo_id"]: {name: row[name] for name in QUALITY}
-        for row in parts.view(photo_ids).select(["photo_id", *QUALITY]).to_pylist()
-    }
+    return parts.view(photo_ids)
 
 
 def _quality_shard(shard: tuple[Path, Sequence[str]]) -> list[dict[str, Any]]:

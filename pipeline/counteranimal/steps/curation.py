@@ -126,6 +126,9 @@ def propose(run: Run) -> Outcome:
     check_models(run.recipe)
     counts = score_propose.preview(run.recipe, run.workspace, settings=run.settings)
     note = str(counts.pop("statement"))
+    if counts["doubts"]:
+        told = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in sorted(counts["doubts"].items()))
+        note += f" Photos to look at first: {told}."
     return Outcome("propose", {**counts, "discovery": on_preview(run)}, note)
 
 

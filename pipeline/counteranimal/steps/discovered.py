@@ -49,8 +49,12 @@ def _summary(run: Run, pool: pa.Table, predictions: pa.Table, rule: SplitRule) -
     return summary(pool, predictions, rule, recipe.vocabulary(), [item.id for item in recipe.classes])
 
 
-def balance(run: Run, pool: pa.Table, predictions: pa.Table, assigned: pa.Table) -> dict[str, Any]:
-    """Return split -> how its two groups differ besides the background, on the photos that estimate."""
+def balance(run: Run) -> dict[str, Any]:
+    """Return split -> how its two groups differ besides the background, on the photos that estimate.
+
+    Needs the tables of the step `splits`.
+    """
+    pool, predictions, assigned = (run.workspace.table(name) for name in ("pool", "predictions", "splits"))
     measured = measures(run.workspace.table("photos"), run.workspace.table_or_empty("scores"))
     found = {}
     for rule in run.recipe.splits:
@@ -61,6 +65,7 @@ def balance(run: Run, pool: pa.Table, predictions: pa.Table, assigned: pa.Table)
     return found
 
 
-def variations(run: Run, pool: pa.Table, predictions: pa.Table) -> dict[str, Any]:
-    """Return split -> how its pairs and drops change with thresholds, minimum sizes and selectors."""
+def variations(run: Run, predictions: pa.Table) -> dict[str, Any]:
+    """Return split -> how its pairs and drops change with thresholds, minimum sizes, and the models and prompts of `predictions`."""
+    pool = run.workspace.table("pool")
     return {rule.name: sensitivity(pool, predictions, rule, run.recipe.vocabulary()) for rule in run.recipe.splits}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -29,7 +30,7 @@ from counteranimal.report.page import write_report
 from counteranimal.report.summary import summary_text
 from counteranimal.settings import Settings
 from counteranimal.steps.curation import similar, snapshot
-from counteranimal.steps.discovered import on_verdicts
+from counteranimal.steps.discovered import balance, on_verdicts
 from counteranimal.steps.models import check_models
 from counteranimal.steps.rounds import agreement
 from counteranimal.steps.run import Outcome, Run, step
@@ -76,6 +77,7 @@ def freeze(run: Run, *, version: str, private_key: Path | None = None) -> Outcom
             rule.name: load_model(rule.selector, settings=run.settings).identity.record() for rule in run.recipe.splits
         },
         candidates_1v20=_candidates(run),
+        covariates=balance(run),
         settled_pairs=[(row["photo_a"], row["photo_b"]) for row in answers if row["answer"] == "different"],
     )
     draft = freeze_draft.draft(run.recipe, run.workspace, terms, workers=run.settings.workers)
@@ -139,7 +141,7 @@ def report(run: Run, *, version: str | None = None, out: Path | None = None) -> 
     if evaluation is not None and not (evaluation / "results.parquet").exists():
         evaluation = None
     has_pool = run.workspace.table_path("pool").exists()
-    extra = {"per_class_rule": per_class_rule(run)} if has_pool else {}
+    extra: dict[str, Any] = {"per_class_rule": per_class_rule(run), "covariates": balance(run)} if has_pool else {}
     if release is None:
         extra["class_names"] = {item.id: item.name for item in run.recipe.classes}
     title = run.recipe.title or run.recipe.name

@@ -17,6 +17,7 @@ from counteranimal import tables
 from counteranimal.annotate import verdicts as annotate_verdicts
 from counteranimal.discovery import assign, choose_pairs, diagnose, group_figures, pairs_by_class, pool_table
 from counteranimal.evaluate.engine import Labels, PhotoSet, predict
+from counteranimal.models import ImageTextModel, load_model
 from counteranimal.steps.curation import dedupe, propose, score
 from counteranimal.steps.discovered import balance, variations
 from counteranimal.steps.models import check_models
@@ -62,8 +63,8 @@ def splits(run: Run) -> Outcome:
     }
     beside = {
         "diagnostics": diagnostics,
-        "covariates": balance(run, pool, predictions, assigned),
-        "sensitivity": variations(run, pool, predictions),
+        "covariates": balance(run),
+        "sensitivity": variations(run, _with_other_prompts(run, pool, predictions)),
     }
     return Outcome("splits", {**counts, **beside}, _sentence(pairs))
 
@@ -85,6 +86,20 @@ def _selector_predictions(run: Run, pool: pa.Table) -> pa.Table:
         predict(selector, photo_set(run, pool), Labels(protocols=("1v1000",)), settings=run.settings, store=store)
         for selector in sorted({rule.selector for rule in run.recipe.splits})
     ]
+    return tables.conform("predictions", pa.concat_tables(found))
+
+
+def _with_other_prompts(run: Run, pool: pa.Table, predictions: pa.Table) -> pa.Table:
+    """Add what each image-text selector says with the recipe's other prompts; its spec and their name become the model's name."""
+    store, found = embeddings_of(run.workspace), [predictions]
+    for templates in run.recipe.sensitivity.templates:
+        for selector in sorted({rule.selector for rule in run.recipe.splits}):
+            model = load_model(selector, settings=run.settings)
+            if isinstance(model, ImageTextModel):
+                labels = Labels(templates=templates, protocols=("1v1000",))
+                answers = predict(model, photo_set(run, pool), labels, settings=run.settings, store=store)
+                named = pa.array([f"{selector} ({templates})"] * len(answers), pa.string())
+                found.append(answers.set_column(answers.schema.get_field_index("model"), "model", named))
     return tables.conform("predictions", pa.concat_tables(found))
 
 
