@@ -30,7 +30,7 @@ from counteranimal.settings import load_settings
 from counteranimal.workspace import Blob, Workspace
 from tests.fakes.tiny_model import TinyModel
 
-SETTINGS = load_settings(batch_size=8, workers=1, device="cpu")
+SETTINGS = load_settings(batch_size=4, workers=1, device="cpu")
 RECIPE = Recipe(
     name="killed",
     classes=(RecipeClass(id="lion", name="lion", imagenet=(291,)),),

@@ -84,9 +84,11 @@ def embed(  # noqa: PLR0913 - what to embed, how to read it, where to keep it
     """
     wanted = sorted(set(photo_ids))
     rejected: dict[str, Rejected] = {}
-    for shard in shards_of(parts.missing(wanted), PART):
-        _embed_shard(_Task(_trunk(model), view, read, settings), shard, parts, rejected)
     kept, features = _stored(parts, wanted)
+    if missing := sorted(set(wanted) - set(kept)):
+        for shard in shards_of(missing, PART):
+            _embed_shard(_Task(_trunk(model), view, read, settings), shard, parts, rejected)
+        kept, features = _stored(parts, wanted)
     if isinstance(model, OnTrunk) and kept:
         features = model.from_trunk(features)
     return Embedded(kept, features, rejected)
