@@ -55,9 +55,11 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("reason", _text),
     ),
     "fingerprints": _schema(
-        ("photo_id", _text), ("pixel_digest", _text), ("phash", pa.uint64()), ("dhash", pa.uint64()),
-        ("phash_mirrored", pa.uint64()), ("dhash_mirrored", pa.uint64()), ("entropy", pa.float32()), ("recipe", _text),
+        ("photo_id", _text), ("phash", pa.uint64()), ("dhash", pa.uint64()), ("phash_mirrored", pa.uint64()),
+        ("dhash_mirrored", pa.uint64()), ("entropy", pa.float32()), ("recipe", _text),
     ),
+    # Of the photos that may be equal to another one; all others have no digest, since that takes a full decode.
+    "pixel_digests": _schema(("photo_id", _text), ("pixel_digest", _text)),
     # One row a photo. reason: unique, kept, exact, judged, near, mirror, burst, class_conflict. Distances are to `partner`.
     "clusters": _schema(
         ("photo_id", _text), ("cluster", _text), ("kept", pa.bool_()), ("reason", _text), ("partner", _text),
@@ -159,6 +161,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "fetches": ("candidate_id", "attempt"),
     "photos": ("photo_id",),
     "fingerprints": ("photo_id",),
+    "pixel_digests": ("photo_id",),
     "clusters": ("photo_id",),
     "looked_pairs": ("photo_id", "photo_a", "photo_b", "kind"),
     "unsure_pairs": ("photo_a", "photo_b"),
