@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from counteranimal import tables
 from counteranimal.dedupe.answers import answered
@@ -26,6 +27,7 @@ from counteranimal.dedupe.exact import digests, may_be_equal
 from counteranimal.dedupe.fingerprint import DEFAULT_RECIPE, hashes_in, recipe_name
 from counteranimal.dedupe.keep import Member, cluster_rows, unsettled
 from counteranimal.dedupe.proposals import Fingerprints, Proposal, proposed
+from counteranimal.dedupe.reference import checks, overlaps, stored
 from counteranimal.dedupe.second_look import RULE, Look, look_at
 from counteranimal.errors import IntegrityError, Rejected
 from counteranimal.ids import digest_of
@@ -39,7 +41,7 @@ __all__ = ["cluster", "fingerprint"]
 
 # Small enough that two workers share the few hundred photos of a first run, large enough that parts stay few.
 _SHARD = 128
-REASONS = ("exact", "judged", "near", "mirror", "burst", "class_conflict")
+REASONS = ("exact", "judged", "near", "mirror", "burst", "class_conflict", "reference_overlap")
 """Why a photo can be dropped."""
 
 
@@ -72,8 +74,9 @@ def cluster(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
     Returns
     -------
     dict
-        `photos`, `kept`, the dropped by reason (`exact`, `judged`, `near`, `mirror`, `burst`, `class_conflict`), `answers`
-        (settled pairs that were followed) and `unsure` pairs, which wait for people.
+        `photos`, `kept`, the dropped by reason (`exact`, `judged`, `near`, `mirror`, `burst`, `class_conflict`,
+        `reference_overlap`), `answers` (settled pairs that were followed), `unsure` pairs, which wait for people, and
+        `unsure_overlaps` with reference sets, which are only told.
 
     Raises
     ------
@@ -93,8 +96,15 @@ def cluster(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
     links, unsure = answered(found, answers, prints, look, recipe.dedupe)
     pixels = zip(prints.photo_ids, prints.pixel_digests, strict=True)
     known = [replace(members[name], pixel_digest=digest) for name, digest in pixels]
-    rows = cluster_rows(known, links, burst_seconds=recipe.dedupe.burst_seconds)
+    lists = stored(workspace)
+    overlapping = overlaps(prints, _entropies(workspace, prints), lists, recipe.dedupe)
+    struck = {found.photo_id: found for found in reversed(overlapping) if found.sure}
+    rows = cluster_rows(known, links, burst_seconds=recipe.dedupe.burst_seconds, overlaps=struck)
     workspace.write_table("clusters", tables.conform("clusters", rows))
+    told = tables.conform("reference_overlaps", [found.row() for found in overlapping])
+    workspace.write_table("reference_overlaps", told)
+    compared = checks(lists, overlapping, rows)
+    workspace.write_table("references", tables.conform("references", compared))
     questions = unsettled(rows, unsure, links)
     workspace.write_table("unsure_pairs", tables.conform("unsure_pairs", questions))
     reasons = Counter(row["reason"] for row in rows if not row["kept"])
@@ -104,6 +114,7 @@ def cluster(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
         **{reason: reasons[reason] for reason in REASONS},
         "answers": len(answers),
         "unsure": len(questions),
+        "unsure_overlaps": sum(row["unsure"] for row in compared),
     }
 
 
@@ -142,13 +153,14 @@ def _digested(
 ) -> Fingerprints:
     """Return the fingerprints with the digests of the photos that may be equal to another; the digests lie beside the looks."""
     size = {row["photo_id"]: (row["width"], row["height"]) for row in photos.to_pylist()}
-    entropy = dict(zip(*(workspace.table("fingerprints")[name].to_pylist() for name in ("photo_id", "entropy")), strict=True))
     places = may_be_equal(
         ((pair.first, pair.second) for pair in pairs if pair.kind == "near"),
         [size[name] for name in prints.photo_ids],
-        np.array([entropy[name] for name in prints.photo_ids], dtype=np.float32),
+        _entropies(workspace, prints),
     )
-    known = digests([prints.photo_ids[place] for place in places.tolist()], workspace.blobs, Parts(folder, "pixel_digests"))
+    known = digests(
+        [prints.photo_ids[place] for place in places.tolist()], workspace.blobs, Parts(folder, "pixel_digests")
+    )
     return prints._replace(pixel_digests=[known.get(name, name) for name in prints.photo_ids])
 
 
@@ -199,6 +211,12 @@ def _prints(workspace: Workspace, photo_ids: Sequence[str]) -> Fingerprints:
         numbers("phash_mirrored"),
         numbers("dhash_mirrored"),
     )
+
+
+def _entropies(workspace: Workspace, prints: Fingerprints) -> NDArray[np.float32]:
+    table = workspace.table("fingerprints")
+    entropy = dict(zip(table["photo_id"].to_pylist(), table["entropy"].to_pylist(), strict=True))
+    return np.array([entropy[name] for name in prints.photo_ids], dtype=np.float32)
 
 
 def _members(photos: pa.Table, workspace: Workspace) -> dict[str, Member]:
