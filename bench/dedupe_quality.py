@@ -26,7 +26,7 @@ from measure import Figure, cpu_seconds, run_apart
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 from scipy.stats import beta
 
-from counteranimal.dedupe.fingerprint import Hashes, fingerprint_of
+from counteranimal.dedupe.fingerprint import Hashes, hashes_in
 from counteranimal.dedupe.neighbours import cross_pairs_within, pairs_within
 from counteranimal.dedupe.second_look import compare, judge, look_at, mirrored
 from counteranimal.images import decode
@@ -156,9 +156,7 @@ class Found:
 
 def ours(files: Files) -> tuple[Found, Found]:
     """Return what our rule finds, and what pHash within 10 bits alone would."""
-    hashing, hashes = cpu_seconds(
-        lambda: [fingerprint_of((files.folder / name).read_bytes()).hashes for name in files.names]
-    )
+    hashing, hashes = cpu_seconds(lambda: [hashes_in((files.folder / name).read_bytes()) for name in files.names])
     column = lambda name: np.array([getattr(item, name) for item in hashes], dtype=np.uint64)  # noqa: E731
     looking, (merged, asked) = cpu_seconds(lambda: _decided(files, hashes))
     search, near = cpu_seconds(lambda: pairs_within(column("phash"), RADIUS))
@@ -197,12 +195,14 @@ def _decided(files: Files, hashes: list[Hashes]) -> tuple[set[tuple[int, int]], 
     return merged, asked - merged
 
 
-# imagededup imports torchvision for its CNN, which this comparison does not use and which fails beside a CPU build of torch.
+# imagededup imports torchvision for its CNN, which this comparison does not use. Beside a CPU build of torch, torchvision's compiled
+# operators do not load, and it fails where it describes two of them; once those are declared it imports.
 _IMAGEDEDUP = """
 import json, sys
-from unittest.mock import MagicMock
-parts = ("", ".models", ".models.vision_transformer", ".transforms")
-sys.modules.update({"torchvision" + part: MagicMock() for part in parts})
+import torch
+declared = torch.library.Library("torchvision", "FRAGMENT")
+for name in ("nms", "qnms"):
+    declared.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 from imagededup.methods import PHash
 found = PHash(verbose=False).find_duplicates(image_dir=sys.argv[1], max_distance_threshold=10, num_enc_workers=0, num_dist_workers=0)
 print("\\n" + json.dumps([[a, b] for a, others in found.items() for b in others if a < b]))

@@ -55,14 +55,32 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("reason", _text),
     ),
     "fingerprints": _schema(
-        ("photo_id", _text), ("pixel_digest", _text), ("phash", pa.uint64()), ("dhash", pa.uint64()),
-        ("phash_mirrored", pa.uint64()), ("dhash_mirrored", pa.uint64()), ("entropy", pa.float32()), ("recipe", _text),
+        ("photo_id", _text), ("phash", pa.uint64()), ("dhash", pa.uint64()), ("phash_mirrored", pa.uint64()),
+        ("dhash_mirrored", pa.uint64()), ("entropy", pa.float32()), ("recipe", _text),
     ),
-    # One row a photo. reason: unique, kept, exact, judged, near, mirror, burst, class_conflict. Distances are to `partner`.
+    # Of the photos that may be equal to another one; all others have no digest, since that takes a full decode.
+    "pixel_digests": _schema(("photo_id", _text), ("pixel_digest", _text)),
+    # One row a photo. reason: unique, kept, exact, judged, near, mirror, burst, class_conflict, reference_overlap. Distances are
+    # to `partner`, a photo id; in a reference_overlap it is the name of a hash list, a colon and a path in it.
     "clusters": _schema(
         ("photo_id", _text), ("cluster", _text), ("kept", pa.bool_()), ("reason", _text), ("partner", _text),
         ("phash_distance", pa.int32()), ("dhash_distance", pa.int32()), ("pixel_difference", pa.float32()),
         ("rule", _text),
+    ),
+    # What the photos were held against, one row a hash list; overlaps counts photos dropped, unsure those that were only told.
+    "references": _schema(
+        ("name", _text), ("sha256", _text), ("recipe", _text), ("hashes", pa.int64()), ("unreadable", pa.int64()),
+        ("overlaps", pa.int64()), ("unsure", pa.int64()),
+    ),
+    # The closest entry of each hash list to a photo. verdict: overlap (the photo is dropped), unsure (nothing follows).
+    "reference_overlaps": _schema(
+        ("photo_id", _text), ("reference", _text), ("path", _text), ("phash_distance", pa.int32()),
+        ("dhash_distance", pa.int32()), ("mirrored", pa.bool_()), ("verdict", _text), ("rule", _text),
+    ),
+    # A file of its own, made by `fingerprint`; path is relative to the folder. status ok or rejected with its reason.
+    "hash_list": _schema(
+        ("path", _text), ("sha256", _text), ("phash", pa.uint64()), ("dhash", pa.uint64()), ("phash_mirrored", pa.uint64()),
+        ("dhash_mirrored", pa.uint64()), ("entropy", pa.float32()), ("status", _text), ("reason", _text),
     ),
     # What a second look found: pairs that are one photo (verdict same) or may be (unsure). One row more a photo, without a pair,
     # says that it has been searched. kind: near, mirror. photo_id is the photo whose search found the pair.
@@ -162,7 +180,11 @@ KEYS: dict[str, tuple[str, ...]] = {
     "fetches": ("candidate_id", "attempt"),
     "photos": ("photo_id",),
     "fingerprints": ("photo_id",),
+    "pixel_digests": ("photo_id",),
     "clusters": ("photo_id",),
+    "references": ("name",),
+    "reference_overlaps": ("photo_id", "reference"),
+    "hash_list": ("path",),
     "looked_pairs": ("photo_id", "photo_a", "photo_b", "kind"),
     "unsure_pairs": ("photo_a", "photo_b"),
     "similar_pairs": ("photo_a", "photo_b"),

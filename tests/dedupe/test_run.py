@@ -97,7 +97,7 @@ def test_planted_copies_are_found_and_name_their_partner(deduplicate, workspace,
     ids, counts, rows = deduplicate([encode(original, "PNG"), *copies.values(), *others, others[0]])
     kept = max(ids[0], ids[1], key=lambda name: (len(workspace.blobs.read(name)), name))
     assert counts == {
-        "photos": 14, "kept": 7, "exact": 1, "judged": 0, "near": 5, "mirror": 1, "burst": 0, "class_conflict": 0,
+        "photos": 14, "kept": 7, "exact": 1, "judged": 0, "near": 5, "mirror": 1, "burst": 0, "class_conflict": 0, "reference_overlap": 0, "unsure_overlaps": 0,
         "answers": 0, "unsure": 0,
     }  # fmt: skip
     assert {rows[name]["cluster"] for name in ids[:8]} == {kept}

@@ -12,6 +12,7 @@ from counteranimal.cli.demo import demo
 from counteranimal.cli.discovered import discovery_text
 from counteranimal.errors import UsageError
 from counteranimal.freeze.sign import keygen as make_keys
+from counteranimal.settings import load_settings
 from counteranimal.steps import curation, publishing, rounds, splitting
 from counteranimal.steps.run import Outcome
 
@@ -22,7 +23,8 @@ def register(app: typer.Typer) -> None:
     """Add the verbs of this module to the command line."""
     app.command(epilog="Example: counteranimal demo --folder demo")(demo)
     app.command(epilog="Example: counteranimal crawl -r recipe.toml --limit 500")(crawl)
-    app.command(epilog="Example: counteranimal dedupe -r recipe.toml")(dedupe)
+    app.command(epilog="Example: counteranimal dedupe -r recipe.toml --against imagenet.parquet")(dedupe)
+    app.command(epilog="Example: counteranimal fingerprint /data/imagenet/train --out imagenet.parquet")(fingerprint)
     app.command(epilog="Example: counteranimal score -r recipe.toml")(score)
     app.command(epilog="Example: counteranimal propose -r recipe.toml")(propose)
     app.command(epilog="Example: counteranimal rebuild -r recipe.toml --json")(rebuild)
@@ -61,9 +63,32 @@ def crawl(
 
 
 @verb
-def dedupe(recipe_file: RecipeFile, home: Home = None, as_json: AsJson = False) -> None:
-    """Fingerprint new photos and keep one of each cluster of copies."""
-    _tell(curation.dedupe(open_run(recipe_file, home)), as_json=as_json)
+def dedupe(
+    recipe_file: RecipeFile,
+    home: Home = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option("--against", help="Hash list of a training or reference set; the workspace keeps it. Repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fingerprint new photos, keep one of each cluster of copies, and drop what a reference set holds."""
+    _tell(curation.dedupe(open_run(recipe_file, home), against=tuple(against or ())), as_json=as_json)
+
+
+@verb
+def fingerprint(
+    folder: Annotated[Path, typer.Argument(help="Folder of the photos of a training or reference set.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The list (default: FOLDER.parquet here).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the hashes of a folder's photos, so that `dedupe --against` finds them elsewhere; a killed run goes on."""
+    place = out or Path(f"{folder.resolve().name}.parquet")
+    counts = curation.fingerprint(folder, place, settings=load_settings())
+    reasons = ", ".join(f"{reason} {number}" for reason, number in counts["reasons"].items())
+    unreadable = f"{counts['unreadable']} unreadable" + (f" ({reasons})" if reasons else "")
+    sentence = f"fingerprint: {counts['hashed']} of {counts['files']} files hashed, {unreadable}; list {place}"
+    emit({"list": str(place), **counts}, as_json=as_json, sentence=sentence)
 
 
 @verb

@@ -4,6 +4,8 @@ Decides, in this order:
 
 * Photos joined by confirmed links, directly or through others, are one cluster: when A is a copy of B and B of C, all three are
   one photo, however far apart A and C are, because every step was confirmed by pixels or by people.
+* A photo that a reference set holds is dropped with all its copies as `reference_overlap`: a copy is the same photo, whether or not
+  the set's hashes are near it.
 * One photo under two classes is nobody's: all photos of a cluster with two classes are dropped as `class_conflict`, as the same
   bytes under two classes are at the crawl. Pixels cannot say which class is right; people can say that the photos differ.
 * Among the photos kept so far, a *burst* keeps one: photos of one class in the same observation, or by the same observer with no
@@ -24,6 +26,7 @@ from typing import Any
 
 from counteranimal.dedupe.confirm import Link, exact_link
 from counteranimal.dedupe.groups import Groups
+from counteranimal.dedupe.reference import Overlap
 from counteranimal.errors import Reason
 
 __all__ = ["Member", "cluster_rows", "unsettled"]
@@ -47,7 +50,13 @@ class Member:
     moments: tuple[datetime, ...] = ()
 
 
-def cluster_rows(members: Sequence[Member], links: Sequence[Link], *, burst_seconds: int) -> list[dict[str, Any]]:
+def cluster_rows(
+    members: Sequence[Member],
+    links: Sequence[Link],
+    *,
+    burst_seconds: int,
+    overlaps: Mapping[str, Overlap] | None = None,
+) -> list[dict[str, Any]]:
     """Return the rows of table `clusters`, one a photo.
 
     Parameters
@@ -58,7 +67,10 @@ def cluster_rows(members: Sequence[Member], links: Sequence[Link], *, burst_seco
         Confirmed links between them.
     burst_seconds : int
         Longest gap between two photos of one burst.
+    overlaps : mapping of str to Overlap, optional
+        Photo id -> the entry of a reference set that it is dropped for.
     """
+    struck = overlaps or {}
     by_id = {member.photo_id: member for member in members}
     sets = Groups(by_id)
     for link in links:
@@ -71,8 +83,11 @@ def cluster_rows(members: Sequence[Member], links: Sequence[Link], *, burst_seco
     kept = []
     for group in sets.listed():
         classes = sorted({by_id[name].class_id for name in group})
+        first = min((name for name in group if name in struck), key=lambda name: struck[name], default=None)
         for name in group:
-            if name == best_of[name] and len(classes) == 1:
+            if first is not None:
+                rows[name] = _overlapping(name, struck.get(name), struck[first])
+            elif name == best_of[name] and len(classes) == 1:
                 kept.append(by_id[name])
                 rows[name] = _row(name, kept=True, reason="kept" if len(group) > 1 else "unique")
             else:
@@ -132,6 +147,15 @@ def _preference(member: Member) -> tuple[int, int, str]:
 
 def _row(photo_id: str, *, kept: bool, reason: str) -> dict[str, Any]:
     return {"photo_id": photo_id, "kept": kept, "reason": reason}
+
+
+def _overlapping(photo_id: str, own: Overlap | None, best: Overlap) -> dict[str, Any]:
+    """Return the row of a photo that a reference set holds: by an entry near itself, or near another copy of it."""
+    found = own or best
+    row = _row(photo_id, kept=False, reason="reference_overlap") | {"partner": f"{found.reference}:{found.path}"}
+    if own is None:
+        return row | {"rule": f"copy of photo {best.photo_id}; {best.rule}"}
+    return row | {"phash_distance": own.phash_distance, "dhash_distance": own.dhash_distance, "rule": own.rule}
 
 
 def _dropped(photo_id: str, link: Link, classes: Sequence[str]) -> dict[str, Any]:

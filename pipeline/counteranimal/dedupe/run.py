@@ -10,7 +10,7 @@ import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from counteranimal import tables
 from counteranimal.dedupe.answers import answered
 from counteranimal.dedupe.confirm import Link, exact_links, links_of, looked_at
-from counteranimal.dedupe.fingerprint import DEFAULT_RECIPE, fingerprint_of, recipe_name
+from counteranimal.dedupe.exact import digests, may_be_equal
+from counteranimal.dedupe.fingerprint import DEFAULT_RECIPE, hashes_in, recipe_name
 from counteranimal.dedupe.keep import Member, cluster_rows, unsettled
 from counteranimal.dedupe.proposals import Fingerprints, Proposal, proposed
+from counteranimal.dedupe.reference import checks, overlaps, stored
 from counteranimal.dedupe.second_look import RULE, Look, look_at
 from counteranimal.errors import IntegrityError, Rejected
 from counteranimal.ids import digest_of
@@ -32,13 +35,13 @@ from counteranimal.pool import map_shards, shards_of
 from counteranimal.progress import track
 from counteranimal.recipe import Recipe
 from counteranimal.settings import Settings
-from counteranimal.workspace import Blobs, Workspace
+from counteranimal.workspace import Blobs, Parts, Workspace
 
 __all__ = ["cluster", "fingerprint"]
 
 # Small enough that two workers share the few hundred photos of a first run, large enough that parts stay few.
 _SHARD = 128
-REASONS = ("exact", "judged", "near", "mirror", "burst", "class_conflict")
+REASONS = ("exact", "judged", "near", "mirror", "burst", "class_conflict", "reference_overlap")
 """Why a photo can be dropped."""
 
 
@@ -71,8 +74,9 @@ def cluster(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
     Returns
     -------
     dict
-        `photos`, `kept`, the dropped by reason (`exact`, `judged`, `near`, `mirror`, `burst`, `class_conflict`), `answers`
-        (settled pairs that were followed) and `unsure` pairs, which wait for people.
+        `photos`, `kept`, the dropped by reason (`exact`, `judged`, `near`, `mirror`, `burst`, `class_conflict`,
+        `reference_overlap`), `answers` (settled pairs that were followed), `unsure` pairs, which wait for people, and
+        `unsure_overlaps` with reference sets, which are only told.
 
     Raises
     ------
@@ -82,17 +86,25 @@ def cluster(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
     photos = _accepted(workspace)
     members = _members(photos, workspace)
     prints = _prints(workspace, sorted(members))
-    digests = dict(zip(prints.photo_ids, prints.pixel_digests, strict=True))
     look = _looks(workspace.blobs)
     answers = [
         row
         for row in workspace.table_or_empty("settled_pairs").to_pylist()
         if row["photo_a"] in members and row["photo_b"] in members
     ]
-    links, unsure = answered(_found(prints, workspace, look, recipe), answers, prints, look, recipe.dedupe)
-    known = [replace(members[name], pixel_digest=digests[name]) for name in prints.photo_ids]
-    rows = cluster_rows(known, links, burst_seconds=recipe.dedupe.burst_seconds)
+    prints, found = _found(prints, photos, workspace, look, recipe)
+    links, unsure = answered(found, answers, prints, look, recipe.dedupe)
+    pixels = zip(prints.photo_ids, prints.pixel_digests, strict=True)
+    known = [replace(members[name], pixel_digest=digest) for name, digest in pixels]
+    lists = stored(workspace)
+    overlapping = overlaps(prints, _entropies(workspace, prints), lists, recipe.dedupe)
+    struck = {found.photo_id: found for found in reversed(overlapping) if found.sure}
+    rows = cluster_rows(known, links, burst_seconds=recipe.dedupe.burst_seconds, overlaps=struck)
     workspace.write_table("clusters", tables.conform("clusters", rows))
+    told = tables.conform("reference_overlaps", [found.row() for found in overlapping])
+    workspace.write_table("reference_overlaps", told)
+    compared = checks(lists, overlapping, rows)
+    workspace.write_table("references", tables.conform("references", compared))
     questions = unsettled(rows, unsure, links)
     workspace.write_table("unsure_pairs", tables.conform("unsure_pairs", questions))
     reasons = Counter(row["reason"] for row in rows if not row["kept"])
@@ -102,32 +114,54 @@ def cluster(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
         **{reason: reasons[reason] for reason in REASONS},
         "answers": len(answers),
         "unsure": len(questions),
+        "unsure_overlaps": sum(row["unsure"] for row in compared),
     }
 
 
 def _found(
-    prints: Fingerprints, workspace: Workspace, look: Callable[[str], Look], recipe: Recipe
-) -> tuple[list[Link], list[Link]]:
-    """Return the confirmed and the unsure links; only photos that were never searched are searched, and no pair looked at twice."""
+    prints: Fingerprints, photos: pa.Table, workspace: Workspace, look: Callable[[str], Look], recipe: Recipe
+) -> tuple[Fingerprints, tuple[list[Link], list[Link]]]:
+    """Return the fingerprints with their pixel digests, then the confirmed and the unsure links.
+
+    Only photos that were never searched are searched, and no pair is looked at twice.
+    """
     rules = recipe.dedupe
     settings = rules.model_dump(include={"phash_radius", "dhash_radius", "pixel_difference", "part_difference"})
     parts = workspace.parts("looked_pairs", digest_of(recipe_name(DEFAULT_RECIPE), RULE, json.dumps(settings))[:16])
     missing = set(parts.missing(prints.photo_ids))
     new = np.array([name in missing for name in prints.photo_ids], dtype=bool)
+    pairs = proposed(prints, new, rules, parts.folder / "index")
+    prints = _digested(prints, pairs, photos, workspace, parts.folder / "digests")
     by_finder: dict[str, list[Proposal]] = {name: [] for name in sorted(missing)}
-    for pair in proposed(prints, new, rules, parts.folder / "index"):
+    for pair in pairs:
         by_finder[prints.photo_ids[pair.first if new[pair.first] else pair.second]].append(pair)
     for names in track(shards_of(list(by_finder), _SHARD), "Looking at pairs"):
-        rows: list[dict[str, Any]] = []
+        made: list[dict[str, Any]] = []
         for name in names:
-            rows += [{"photo_id": name, "photo_a": "", "photo_b": "", "kind": ""}]
-            rows += [{"photo_id": name, **row} for row in looked_at(prints, by_finder[name], look, rules)]
-        parts.write(tables.conform("looked_pairs", rows))
+            made += [{"photo_id": name, "photo_a": "", "photo_b": "", "kind": ""}]
+            made += [{"photo_id": name, **row} for row in looked_at(prints, by_finder[name], look, rules)]
+        parts.write(tables.conform("looked_pairs", made))
     here = set(prints.photo_ids)
     looked = parts.view()
-    pairs = looked.filter(pc.not_equal(looked.column("photo_a"), "")).to_pylist()
-    found = [row for row in pairs if row["photo_a"] in here and row["photo_b"] in here]
-    return sorted([*exact_links(prints), *links_of(found, "same")]), links_of(found, "unsure")
+    rows = looked.filter(pc.not_equal(looked.column("photo_a"), "")).to_pylist()
+    found = [row for row in rows if row["photo_a"] in here and row["photo_b"] in here]
+    return prints, (sorted([*exact_links(prints), *links_of(found, "same")]), links_of(found, "unsure"))
+
+
+def _digested(
+    prints: Fingerprints, pairs: Sequence[Proposal], photos: pa.Table, workspace: Workspace, folder: Path
+) -> Fingerprints:
+    """Return the fingerprints with the digests of the photos that may be equal to another; the digests lie beside the looks."""
+    size = {row["photo_id"]: (row["width"], row["height"]) for row in photos.to_pylist()}
+    places = may_be_equal(
+        ((pair.first, pair.second) for pair in pairs if pair.kind == "near"),
+        [size[name] for name in prints.photo_ids],
+        _entropies(workspace, prints),
+    )
+    known = digests(
+        [prints.photo_ids[place] for place in places.tolist()], workspace.blobs, Parts(folder, "pixel_digests")
+    )
+    return prints._replace(pixel_digests=[known.get(name, name) for name in prints.photo_ids])
 
 
 def _accepted(workspace: Workspace) -> pa.Table:
@@ -141,7 +175,8 @@ def _fingerprint_shard(shard: tuple[Path, Sequence[str]]) -> list[dict[str, Any]
     rows = []
     for photo_id in photo_ids:
         try:
-            rows.append(fingerprint_of(blobs.read(photo_id)).row(photo_id))
+            hashes = hashes_in(blobs.read(photo_id))
+            rows.append({"photo_id": photo_id, **asdict(hashes), "recipe": recipe_name(DEFAULT_RECIPE)})
         except Rejected as rejected:
             raise IntegrityError(
                 f"photo {photo_id} was accepted but does not decode ({rejected}); withdraw it or crawl it again"
@@ -170,12 +205,18 @@ def _prints(workspace: Workspace, photo_ids: Sequence[str]) -> Fingerprints:
 
     return Fingerprints(
         found,
-        table.column("pixel_digest").to_pylist(),
+        found,  # a digest of its own each, until it is known which photos may be equal
         numbers("phash"),
         numbers("dhash"),
         numbers("phash_mirrored"),
         numbers("dhash_mirrored"),
     )
+
+
+def _entropies(workspace: Workspace, prints: Fingerprints) -> NDArray[np.float32]:
+    table = workspace.table("fingerprints")
+    entropy = dict(zip(table["photo_id"].to_pylist(), table["entropy"].to_pylist(), strict=True))
+    return np.array([entropy[name] for name in prints.photo_ids], dtype=np.float32)
 
 
 def _members(photos: pa.Table, workspace: Workspace) -> dict[str, Member]:

@@ -25,7 +25,7 @@ from counteranimal.recipe import DedupeRules
 
 __all__ = ["RULE", "Difference", "Look", "Verdict", "compare", "judge", "look_at", "mirrored"]
 
-RULE = "second-look-2"
+RULE = "second-look-1"
 """Name of the measurements and their fixed limits; stored with every dropped photo."""
 
 Look = NDArray[np.uint8]

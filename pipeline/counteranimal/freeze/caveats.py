@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from counteranimal.recipe import SplitRule
 from counteranimal.release.layout import PERSON
 
-__all__ = ["caveats", "simulated_votes"]
+__all__ = ["caveats", "not_checked", "simulated_votes"]
 
 
 def caveats(
@@ -55,8 +55,19 @@ def caveats(
             "People behind fold units are pseudonyms. That keeps names out of the tables; it is no anonymity, since a photo's "
             "page names whoever published it there."
         )
-    found.append("Whether a model saw these photos in training was not checked.")
     return found
+
+
+def not_checked(references: Sequence[str]) -> list[str]:
+    """Return the caveat on what was not compared; `references` names the hash lists that were."""
+    if not references:
+        return ["Whether a model saw these photos in training was not checked."]
+    return [
+        (
+            f"The photos were compared with the hash lists {', '.join(references)}, and with no other set; whether a model saw them elsewhere "
+            "in training was not checked. Hashes miss crops, heavy borders and collages."
+        )
+    ]
 
 
 def _composites(entries: pa.Table) -> list[str]:

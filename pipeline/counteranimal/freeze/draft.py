@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import counteranimal
 from counteranimal import conservation, ids, tables
 from counteranimal.freeze import gates
-from counteranimal.freeze.caveats import caveats, simulated_votes
+from counteranimal.freeze.caveats import caveats, not_checked, simulated_votes
 from counteranimal.freeze.entries import PublishedCopy, entry_rows
 from counteranimal.freeze.inputs import Inputs, Terms, gather
 from counteranimal.freeze.photos import copies_of
@@ -84,7 +84,11 @@ def assemble(
     published = _published_tables(inputs, rows)
     selectors = {split.name: dict(terms.selectors[split.name]) for split in inputs.recipe.splits}
     found = caveats(published["entries"], published["pairs"], selectors, inputs.recipe.splits)
-    found += [*simulated_votes(inputs.simulated), *terms.caveats]
+    found += [
+        *not_checked(inputs.tables["references"].column("name").to_pylist()),
+        *simulated_votes(inputs.simulated),
+        *terms.caveats,
+    ]
     return Draft(
         manifest=_manifest(inputs, terms, published) | {"caveats": list(dict.fromkeys(found))},
         tables=published,
@@ -146,6 +150,7 @@ def _manifest(inputs: Inputs, terms: Terms, published: Mapping[str, pa.Table]) -
         },
         "conservation": _conservation(inputs),
         "photos": _photos(inputs),
+        "references": inputs.tables["references"].to_pylist(),
         "recipe": recipe.model_dump(mode="json"),
     }
 

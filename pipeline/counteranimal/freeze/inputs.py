@@ -90,7 +90,7 @@ class Inputs:
 
 def gather(recipe: Recipe, workspace: Workspace) -> Inputs:
     """Read the tables that a release is made of."""
-    names = (*REQUIRED_TABLES, "unsure_pairs", "similar_pairs")
+    names = (*REQUIRED_TABLES, "unsure_pairs", "similar_pairs", "references")
     return Inputs(
         recipe=recipe,
         tables={name: workspace.table_or_empty(name) for name in names},

@@ -6,14 +6,16 @@ Leaves limits on time, memory and crashes to `workers`, and what a photo is good
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 import zlib
 from dataclasses import dataclass
+from types import ModuleType
 
 from PIL import Image
 
-from counteranimal.errors import MissingDependency, Reason, Rejected
+from counteranimal.errors import Reason, Rejected
 from counteranimal.images.colour import defined_rgb, upright
 from counteranimal.images.container import Container
 from counteranimal.images.jpeg import read_jpeg
@@ -110,7 +112,7 @@ def decode(data: bytes) -> Image.Image:
 
 
 def _pixels(container: Container) -> Image.Image:
-    image = _load(container)
+    image = _load(container, least_side=None)
     return upright(defined_rgb(image, image.info.get("icc_profile")), container.orientation)
 
 
@@ -130,47 +132,63 @@ def inspect(data: bytes) -> ImageInfo:
 def grey_thumbnail(data: bytes, *, least_side: int = 128) -> Image.Image:
     """Return an upright grey image (mode L) for comparisons, decoded at reduced scale where the format can.
 
-    A JPEG is decoded by libjpeg-turbo at the smallest scale at which its shorter side keeps `least_side` pixels; its colour profile
-    is ignored, since it hardly moves grey. Other formats, and four-colour JPEGs, are decoded in full.
+    A JPEG is decoded at 1/2, 1/4 or 1/8 as long as its shorter side keeps `least_side` pixels; its colour profile is ignored,
+    since it hardly moves grey. Other formats are decoded in full.
 
     Raises
     ------
     Rejected
         As `decode` does.
-    MissingDependency
-        If simplejpeg, of `counteranimal[crawl]`, is not installed.
     """
     container = read_container(data)
-    grey = _scaled_jpeg(container, least_side) if container.mime == "image/jpeg" else None
-    if grey is None:
-        image = _load(container)
-        grey = image if image.mode == "L" else defined_rgb(image, None).convert("L")
+    image = _scaled_grey(container, least_side) or _load(container, least_side=least_side)
+    grey = image if image.mode == "L" else defined_rgb(image, None).convert("L")
     return upright(grey, container.orientation)
 
 
-def _scaled_jpeg(container: Container, least_side: int) -> Image.Image | None:
-    """Return None where libjpeg-turbo makes no grey of the file: four colours, or damage that the full decode has to name."""
+def _scaled_grey(container: Container, least_side: int) -> Image.Image | None:
+    """Return what `_load` returns for a JPEG, by the library that wastes least time on it; None where that has to do it.
+
+    Both are libjpeg-turbo at the same scale and give the same pixels (a test holds them together), so that an installation
+    without simplejpeg makes the same hashes, only slower. Whatever is unusual (CMYK, damage) is left to Pillow.
+    """
+    turbo = _turbo()
+    if turbo is None or container.mime != "image/jpeg":
+        return None
+    shorter = min(container.width, container.height)
+    scale = next((scale for scale in (8, 4, 2) if shorter // scale >= least_side), 1)
+    wanted = {"min_width": -(-container.width // scale), "min_height": -(-container.height // scale)}
+    try:
+        # It would also make grey of CMYK, and other grey than Pillow.
+        if turbo.decode_jpeg_header(container.bare)[2] not in {"YCbCr", "Gray"}:
+            return None
+        pixels = turbo.decode_jpeg(container.bare, "GRAY", **wanted)
+    except (ValueError, MemoryError):
+        return None
+    # Without its third axis it is one block of memory, which the image takes over as it is.
+    return Image.fromarray(pixels.reshape(pixels.shape[:2]))
+
+
+@functools.cache
+def _turbo() -> ModuleType | None:
     try:
         import simplejpeg
-    except ImportError as error:
-        raise MissingDependency("comparing photos needs simplejpeg; install counteranimal[crawl]") from error
-    scale = min(1.0, least_side / min(container.width, container.height))
-    wanted = {"min_height": int(container.height * scale), "min_width": int(container.width * scale)}
-    try:
-        pixels = simplejpeg.decode_jpeg(container.bare, "GRAY", fastdct=True, fastupsample=True, strict=False, **wanted)
-    except ValueError:
+    except ImportError:
         return None
-    except MemoryError as error:
-        raise Rejected(Reason.DECODE_MEMORY, "decoding needs more memory than a photo may take") from error
-    return Image.fromarray(pixels[:, :, 0])
+    found: ModuleType = simplejpeg
+    return found
 
 
-def _load(container: Container) -> Image.Image:
-    """Return the loaded pixels as stored."""
+def _load(container: Container, *, least_side: int | None) -> Image.Image:
+    """Return the loaded pixels as stored; with `least_side`, a JPEG's in grey and scaled down."""
     try:
         image = Image.open(io.BytesIO(container.bare), formats=(_FORMATS[container.mime],))
         if image.size != (container.width, container.height) or getattr(image, "n_frames", 1) != 1:
             raise Rejected(Reason.DECODE, "two readers of the file disagree on its size")
+        if least_side is not None and container.mime == "image/jpeg":
+            ratio = least_side / min(image.size)
+            wanted = (int(image.width * ratio), int(image.height * ratio))
+            image.draft("L" if image.mode != "CMYK" else None, wanted if ratio < 1 else image.size)
         image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Rejected(Reason.BOMB, "the image is larger than any photo") from error

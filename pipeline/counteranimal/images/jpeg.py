@@ -32,9 +32,10 @@ _NEVER, _HOLE = 255, 64
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 _OTHER_FRAMES = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xC8, 0xC9, 0xCA, 0xCB, 0xCC, 0xCD, 0xCE, 0xCF, 0xDE, 0xDF})
 _TABLES = frozenset({0xC4, 0xDB, 0xDD})
-_MARKER = re.compile(rb"\xff+[^\x00\xff]", re.DOTALL)
-# Inside a scan, FF 00 is a stuffed byte and FF D0..D7 a restart; any other marker ends it. A pattern that begins with one certain
-# byte is searched for at the speed of memory; one that begins with a repetition twenty times slower.
+# Patterns that begin with one literal byte are searched for at the speed of memchr; `\xff+` would be twenty times slower, and
+# quadratic in a run of FF. A marker's fill bytes are what the match does not hold.
+_MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
+# Inside a scan, FF 00 is a stuffed byte and FF D0..D7 a restart; any other marker ends it.
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 
 

@@ -47,6 +47,10 @@ def conservation_problems(manifest: Manifest) -> list[str]:
         found.append(f"conservation is broken: {photos.kept} photos kept are not those published and left out")
     if photos.published != manifest.counts.entries:
         found.append(f"release.json publishes {photos.published} photos and counts {manifest.counts.entries} entries")
+    overlaps = conserved.reasons.get("duplicate reference_overlap", 0)
+    stated = sum(item.overlaps for item in manifest.references)
+    if overlaps > stated:
+        found.append(f"release.json drops {overlaps} photos for reference sets, its hash lists account for {stated}")
     if photos.kept > conserved.states.get("stored", 0):
         found.append("release.json keeps more photos than were stored")
     return found

@@ -15,7 +15,18 @@ from counteranimal.errors import IntegrityError
 from counteranimal.release import strict_json
 from counteranimal.release.layout import FORMAT, MANIFEST
 
-__all__ = ["ClassRecord", "Conserved", "Counts", "FileRecord", "Manifest", "Photos", "SplitRecord", "parse", "render"]
+__all__ = [
+    "ClassRecord",
+    "Conserved",
+    "Counts",
+    "FileRecord",
+    "Manifest",
+    "Photos",
+    "ReferenceRecord",
+    "SplitRecord",
+    "parse",
+    "render",
+]
 
 Count = Annotated[int, Field(ge=0)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -79,6 +90,21 @@ class Photos(_Strict):
     left_out: dict[str, Count]
 
 
+class ReferenceRecord(_Strict):
+    """One hash list of a training or reference set that the photos were compared with.
+
+    `overlaps` counts photos that were dropped for it before labelling, `unsure` those that may be in it and were not dropped.
+    """
+
+    name: str
+    sha256: Digest
+    recipe: str
+    hashes: Count
+    unreadable: Count
+    overlaps: Count
+    unsure: Count
+
+
 class Manifest(_Strict):
     """The whole of release.json."""
 
@@ -98,6 +124,9 @@ class Manifest(_Strict):
     counts: Counts
     conservation: Conserved
     photos: Photos
+    references: Annotated[
+        list[ReferenceRecord], Field(description="hash lists the photos were compared with; empty: not checked")
+    ]
     recipe: dict[str, Any]
     caveats: list[str]
     signed_by: Digest | None = Field(description="raw Ed25519 public key in hexadecimal; null for an unsigned release")

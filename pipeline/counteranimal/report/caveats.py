@@ -51,7 +51,9 @@ def caveats_of(context: ReportContext, splits: list[dict[str, Any]]) -> list[str
             "Photos were sampled for labelling; figures weigh each by the inverse of its chance to be sampled."
         )
     if context.identities:
-        found.append("Whether a model saw these photos in training was not checked.")
+        compared = ", ".join(context.references)
+        beyond = f" beyond a comparison with the hash lists {compared}" if compared else ""
+        found.append(f"Whether a model saw these photos in training was not checked{beyond}.")
     return [*found, *context.caveats]
 
 

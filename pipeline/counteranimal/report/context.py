@@ -99,7 +99,9 @@ class ReportContext:
     examples, merged : sequences
         Photos to show; both may be empty.
     merged_left_out : mapping of str to int
-        Pairs of each kind (dropped, unsure, similar, settled) that are not shown.
+        Pairs of each kind (dropped, unsure, similar, settled, overlap) that are not shown.
+    references : sequence of str
+        Names of the hash lists that the photos were compared with.
     """
 
     title: str
@@ -123,3 +125,4 @@ class ReportContext:
     examples: Sequence[ExamplePhoto] = ()
     merged: Sequence[MergedPair] = ()
     merged_left_out: Mapping[str, int] = field(default_factory=dict)
+    references: Sequence[str] = ()

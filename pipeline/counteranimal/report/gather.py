@@ -17,6 +17,7 @@ import pyarrow as pa
 from counteranimal import tables
 from counteranimal.conservation import Conservation, account
 from counteranimal.errors import IntegrityError
+from counteranimal.ids import is_photo_id
 from counteranimal.release.read import Release
 from counteranimal.report.context import Origin, ReportContext
 from counteranimal.report.formats import credit_text
@@ -58,7 +59,10 @@ def gather(
     published = {name: _table(workspace, release, name) for name in ("entries", "pairs", "groups", "splits")}
     names = given.get("class_names") or (release.class_names if release else {})
     clusters = workspace.table_or_empty("clusters")
-    pairs = {name: workspace.table_or_empty(name) for name in ("unsure_pairs", "similar_pairs", "settled_pairs")}
+    pairs = {
+        name: workspace.table_or_empty(name)
+        for name in ("unsure_pairs", "similar_pairs", "settled_pairs", "reference_overlaps")
+    }
     pairs["clusters"] = clusters
     fields: dict[str, Any] = {
         "title": title,
@@ -77,8 +81,14 @@ def gather(
         ),
         "merged": merged_of(pairs, path_of=_path_of(workspace), credit_of=_credit_of(workspace)),
         "merged_left_out": left_out_of(pairs),
+        "references": _references(workspace, release),
     }
     return ReportContext(**{**fields, **published, **given})
+
+
+def _references(workspace: Workspace, release: Release | None) -> list[str]:
+    rows = release.manifest["references"] if release else workspace.table_or_empty("references").to_pylist()
+    return [row["name"] for row in rows]
 
 
 def _table(workspace: Workspace, release: Release | None, name: str) -> pa.Table:
@@ -92,7 +102,8 @@ def _conservation(workspace: Workspace) -> Conservation:
 
 
 def _path_of(workspace: Workspace) -> Callable[[str], Path | None]:
-    return lambda photo_id: workspace.blobs.path(photo_id) if workspace.blobs.has(photo_id) else None
+    # A reference set's photo is named by its list and path, which must never become a path of the store.
+    return lambda name: workspace.blobs.path(name) if is_photo_id(name) and workspace.blobs.has(name) else None
 
 
 def _credit_of(workspace: Workspace) -> Callable[[str], str]:

@@ -26,6 +26,7 @@ DUPLICATES = {
     "mirror": "mirror: flipped copy, dropped",
     "burst": "burst: same moment, dropped",
     "class_conflict": "class conflict: one photo under two classes, dropped",
+    "reference_overlap": "in a reference set, dropped",
 }
 
 Record = Mapping[str, Any]

@@ -138,11 +138,11 @@ def merged_of(
     Parameters
     ----------
     found : mapping of str to pa.Table
-        The tables `clusters`, `unsure_pairs`, `similar_pairs` and `settled_pairs`, as far as they exist.
+        The tables `clusters`, `unsure_pairs`, `similar_pairs`, `settled_pairs` and `reference_overlaps`, as far as they exist.
     path_of, credit_of : callable
         Photo id -> path of its bytes or None; whom to credit.
     limit : int
-        Pairs shown of each kind (dropped, unsure, similar, settled) at most.
+        Pairs shown of each kind (dropped, unsure, similar, settled, overlap) at most.
     """
     return [_merged(ids, row, path_of, credit_of) for rows in _by_kind(found).values() for ids, row in rows[:limit]]
 
@@ -158,6 +158,8 @@ def _by_kind(found: Mapping[str, pa.Table]) -> dict[str, list[tuple[tuple[str, s
     dropped = [row for row in listed.get("clusters", []) if not row["kept"]]
     answers = {(row["photo_a"], row["photo_b"]): row for row in listed.get("settled_pairs", [])}
 
+    overlaps = [row for row in listed.get("reference_overlaps", []) if row["verdict"] == "unsure"]
+
     def pairs(name: str, reason: str) -> list[tuple[tuple[str, str], dict[str, Any]]]:
         rows = [((row["photo_a"], row["photo_b"]), row) for row in listed.get(name, [])]
         return [(ids, {**row, "reason": reason, "rule": _rule_of(row)}) for ids, row in rows if ids not in answers]
@@ -167,6 +169,10 @@ def _by_kind(found: Mapping[str, pa.Table]) -> dict[str, list[tuple[tuple[str, s
         "unsure": pairs("unsure_pairs", "unsure"),
         "similar": pairs("similar_pairs", "similar"),
         "settled": [(ids, {**row, "reason": row["answer"], "rule": _rule_of(row)}) for ids, row in answers.items()],
+        "overlap": [
+            ((row["photo_id"], f"{row['reference']}:{row['path']}"), {**row, "reason": "unsure overlap"})
+            for row in overlaps
+        ],
     }
 
 

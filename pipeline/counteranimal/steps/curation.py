@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from counteranimal.annotate.duplicates import settle
 from counteranimal.conservation import COLUMNS, Conservation, account
@@ -16,10 +18,13 @@ from counteranimal.crawl.snapshot import candidates_table, fetches_table
 from counteranimal.crawl.sources.protocol import plugin_of
 from counteranimal.dedupe import run as dedupe_run
 from counteranimal.dedupe import similar as dedupe_similar
+from counteranimal.dedupe.hash_list import list_folder
+from counteranimal.dedupe.reference import adopt
 from counteranimal.errors import RecipeError, UsageError
 from counteranimal.recipe import Recipe
 from counteranimal.score import propose as score_propose
 from counteranimal.score import run as score_run
+from counteranimal.settings import Settings
 from counteranimal.steps.discovered import on_preview
 from counteranimal.steps.models import check_models
 from counteranimal.steps.run import Outcome, Run, step
@@ -30,6 +35,7 @@ __all__ = [
     "conservation",
     "crawl",
     "dedupe",
+    "fingerprint",
     "preview_crawl",
     "propose",
     "score",
@@ -96,16 +102,28 @@ def preview_crawl(run: Run, *, limit: int | None = None, retry: Sequence[str] = 
 
 
 @step
-def dedupe(run: Run) -> Outcome:
-    """Fingerprint what is new and decide which photo of each cluster is kept, following what people settled."""
+def dedupe(run: Run, *, against: Sequence[Path] = ()) -> Outcome:
+    """Fingerprint what is new and decide which photo of each cluster is kept, following what people settled.
+
+    Parameters
+    ----------
+    against : sequence of Path
+        Hash lists of training or reference sets; the workspace keeps them, and every later run compares with them too.
+    """
     if not snapshot(run).discovered:
         raise UsageError(f"nothing is crawled in {run.workspace.home} yet; run `counteranimal crawl` first")
+    adopt(run.workspace, against)
     settle(run.recipe, run.workspace)
     made = dedupe_run.fingerprint(run.workspace, settings=run.settings)
     counts = {**made, **dedupe_run.cluster(run.recipe, run.workspace)}
     counted = conservation(run.workspace)
     counted.require_balance()
     return Outcome("dedupe", counts, counted.sentence())
+
+
+def fingerprint(folder: Path, out: Path, *, settings: Settings) -> dict[str, Any]:
+    """Write the hash list of a folder, for `dedupe --against`; needs no workspace. Returns what `list_folder` counts."""
+    return list_folder(folder, out, workers=settings.workers)
 
 
 def similar(run: Run) -> dict[str, int]:

@@ -28,6 +28,7 @@ _LIFE = (
     "photos",
     "fingerprints",
     "clusters",
+    "reference_overlaps",
     "scores",
     "preview",
     "votes",
