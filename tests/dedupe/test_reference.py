@@ -90,7 +90,11 @@ def test_a_photo_in_the_set_takes_its_copies_with_it_and_is_told(compare, worksp
     files = [encode(picture) for picture in pictures]
     crop = encode(pictures[0].crop((8, 6, 192, 144)).resize((200, 150)))
     ids, counts, rows = compare([*files, crop], [files[0], encode(scene(9, (200, 150)))])
-    assert (rows[ids[0]]["partner"], rows[ids[0]]["rule"], rows[ids[0]]["phash_distance"]) == ("train:000", "equal sha256", 0)
+    assert (rows[ids[0]]["partner"], rows[ids[0]]["rule"], rows[ids[0]]["phash_distance"]) == (
+        "train:000",
+        "equal sha256",
+        0,
+    )
     assert rows[ids[4]]["rule"] == f"copy of photo {ids[0]}; equal sha256"
     assert {rows[name]["reason"] for name in ids[1:4]} == {"unique"}
     assert (counts["reference_overlap"], counts["kept"], counts["unsure_overlaps"]) == (2, 3, 0)
@@ -102,7 +106,9 @@ def test_near_uniform_photos_are_told_and_never_dropped_by_hash(compare, workspa
     """Two fields of snow that the hashes take for each other: unsure, and kept. The same bytes are an overlap all the same."""
     rng = np.random.default_rng(0)
     snow = [
-        encode(Image.fromarray(np.clip(245 + rng.normal(0, 1, (150, 200)), 0, 255).astype(np.uint8)).convert("RGB"), "PNG")
+        encode(
+            Image.fromarray(np.clip(245 + rng.normal(0, 1, (150, 200)), 0, 255).astype(np.uint8)).convert("RGB"), "PNG"
+        )
         for _ in range(2)
     ]
     even = [encode(Image.new("RGB", (200, 150), (tone, tone, tone)), "PNG") for tone in (240, 250)]
@@ -135,7 +141,9 @@ def test_later_runs_compare_with_the_same_lists(compare, workspace, fill, scene,
 
 def test_every_file_of_a_folder_is_listed(tmp_path, scene, encode):
     """Photos with hashes, what is none with its reason, odd names spelled out; links are not followed, and nothing is overwritten."""
-    folder = written(tmp_path / "set", [encode(scene(0, (200, 150))), b"", b"text", encode(scene(1, (200, 150)))[:-500]])
+    folder = written(
+        tmp_path / "set", [encode(scene(0, (200, 150))), b"", b"text", encode(scene(1, (200, 150)))[:-500]]
+    )
     (folder / "deep").mkdir()
     (folder / "deep" / "small").write_bytes(encode(scene(2, (40, 40))))
     (Path(os.fsdecode(os.fsencode(folder) + b"/\xff"))).write_bytes(encode(scene(0, (200, 150))))
@@ -191,15 +199,19 @@ def test_lists_that_cannot_be_compared_are_refused(workspace, tmp_path, scene, e
     pq.write_table(table.replace_schema_metadata({}), other)
     with pytest.raises(IntegrityError, match="is no hash list of this version"):
         read_hash_list(other)
-    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"recipe": b"draft128-1+pillow-rgb-1"}), other)
-    with pytest.raises(UsageError, match="draft128-1.*cannot be compared; make it again"):
+    pq.write_table(
+        table.replace_schema_metadata({**table.schema.metadata, b"recipe": b"draft128-1+pillow-rgb-1"}), other
+    )
+    with pytest.raises(UsageError, match=r"draft128-1.*cannot be compared; make it again"):
         read_hash_list(other)
     pq.write_table(table.drop_columns(["phash"]), other)
     with pytest.raises(IntegrityError, match="damaged; get it again or make it again"):
         read_hash_list(other)
     adopt(workspace, [out, out])
     (tmp_path / "elsewhere").mkdir()
-    tables.write(tmp_path / "elsewhere" / "set.parquet", table.slice(0, 0).replace_schema_metadata(table.schema.metadata))
+    tables.write(
+        tmp_path / "elsewhere" / "set.parquet", table.slice(0, 0).replace_schema_metadata(table.schema.metadata)
+    )
     with pytest.raises(UsageError, match="another hash list of the name set; rename"):
         adopt(workspace, [tmp_path / "elsewhere" / "set.parquet"])
     assert [item.name for item in stored(workspace)] == ["set"]

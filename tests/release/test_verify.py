@@ -317,7 +317,13 @@ def test_folds_are_computed_again(released: Released, tmp_path: Path) -> None:
         ({"photos": {"kept": 42, "published": 40, "left_out": {}}}, "are not those published and left out"),
         ({"photos": {"kept": 90, "published": 40, "left_out": {"unusable": 50}}}, "more photos than were stored"),
         (
-            {"conservation": {"discovered": 45, "states": {"stored": 44, "duplicate": 1}, "reasons": {"duplicate reference_overlap": 1}}},
+            {
+                "conservation": {
+                    "discovered": 45,
+                    "states": {"stored": 44, "duplicate": 1},
+                    "reasons": {"duplicate reference_overlap": 1},
+                }
+            },
             "drops 1 photos for reference sets, its hash lists account for 0",
         ),
     ],

@@ -42,7 +42,7 @@ class _Pieces:
     adobe: bytes = b""
     exif: list[bytes] = field(default_factory=list)
     icc: dict[tuple[int, int], bytes] = field(default_factory=dict)
-    image: list[bytes] = field(default_factory=list)
+    image: list[bytes | memoryview] = field(default_factory=list)
     size: tuple[int, int] | None = None
     scans: int = 0
 
@@ -100,12 +100,19 @@ def _segment(pieces: _Pieces, data: bytes, marker: int, at: int) -> int:
         scan_end = _END_OF_SCAN.search(data, end)
         if scan_end is None:
             raise truncated("JPEG")
-        pieces.image += (_as_segment(marker, payload), data[end : scan_end.start()].rstrip(b"\xff"))
+        pieces.image += (_as_segment(marker, payload), _without_fill(data, end, scan_end.start()))
         pieces.scans += 1
         return scan_end.start()
     elif marker in _TABLES or marker == _DNL:
         pieces.image.append(_as_segment(marker, payload))
     return end
+
+
+def _without_fill(data: bytes, start: int, stop: int) -> memoryview:
+    """Return a scan without the fill bytes before the next marker; a view, since scans are nearly all of a file."""
+    while stop > start and data[stop - 1] == 0xFF:
+        stop -= 1
+    return memoryview(data)[start:stop]
 
 
 def _application(pieces: _Pieces, marker: int, payload: bytes) -> None:
@@ -121,8 +128,7 @@ def _application(pieces: _Pieces, marker: int, payload: bytes) -> None:
 
 
 def _assemble(pieces: _Pieces, note: bytes) -> bytes:
-    image = b"".join(pieces.image)
-    return b"".join((b"\xff\xd8", pieces.jfif, note, _profile(pieces.icc), pieces.adobe, image, b"\xff\xd9"))
+    return b"".join((b"\xff\xd8", pieces.jfif, note, _profile(pieces.icc), pieces.adobe, *pieces.image, b"\xff\xd9"))
 
 
 def _profile(parts: dict[tuple[int, int], bytes]) -> bytes:
