@@ -52,6 +52,29 @@ def test_every_number_of_the_card_is_computed(small: Small) -> None:
     assert "SHA256SUMS.sig" not in files
 
 
+@pytest.mark.case("I14")
+def test_a_release_says_what_it_was_compared_with(small: Small, released: Released) -> None:
+    """Without hash lists card and manifest say not checked, and nothing says clean; with one, its digest, size and findings."""
+    assert json.loads(_text(released, "release.json"))["references"] == []
+    card = _text(released, "CARD.md")
+    assert "Overlap with training or reference sets: not checked" in card
+    assert "Whether a model saw these photos in training was not checked." in card
+    row = {
+        "name": "train", "sha256": "ab" * 32, "recipe": "draft128-2+pillow-rgb-1", "hashes": 1000, "unreadable": 3, "overlaps": 0, "unsure": 2,
+    }  # fmt: skip
+    inputs = gather(small.recipe, small.workspace)
+    compared = type(inputs)(
+        recipe=inputs.recipe, tables={**inputs.tables, "references": tables.conform("references", [row])}
+    )
+    copies, _ = copies_of(small.workspace.blobs, inputs.tables["pool"].column("photo_id").to_pylist())
+    files = render(assemble(compared, small.terms, copies))
+    assert json.loads(files["release.json"])["references"] == [row]
+    told = files["CARD.md"].decode()
+    assert "| train | `abababababab` | 1000 | 3 | draft128-2+pillow-rgb-1 | 0 | 2 |" in told
+    assert "with the hash lists train, and with no other set" in told
+    assert not re.search(r"\bclean\b", card + told)
+
+
 def test_the_card_says_what_else_differs_between_the_groups(small: Small) -> None:
     """Each measure before and after weighting, and what is left of the drop."""
     ends = {"value": 0.3, "low": 0.1, "high": 0.5}

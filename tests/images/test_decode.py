@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from counteranimal.errors import Reason, Rejected
-from counteranimal.images import ImageInfo, decode, grey_thumbnail, inspect, sniff
+from counteranimal.images import ImageInfo, decode, grey_thumbnail, inspect, read_container, sniff
 
 
 def reason_of(data: bytes) -> Reason | None:
@@ -339,3 +339,11 @@ def exchanged_profile() -> bytes:
     )
     assert "sRGB" not in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
     return profile
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_fill_bytes_before_a_marker_leave_the_rebuilt_file(photo, encode, progressive):
+    """A JPEG may have any number of FF before a marker; a million of them cost no time worth naming and are not copied."""
+    data = encode(photo(), progressive=progressive)
+    filled = data[:2] + b"\xff" * 1_000_000 + data[2:-2] + b"\xff" * 50_000 + data[-2:]
+    assert read_container(filled).bare == read_container(data).bare

@@ -86,11 +86,16 @@ def test_every_kind_of_pair_is_shown_up_to_a_limit_and_the_rest_counted() -> Non
         "settled_pairs": [
             {"photo_a": "a", "photo_b": "c", "answer": "different", "method": "majority", "n_votes": 3, "round": "d1"}
         ],
+        "reference_overlaps": [
+            {"photo_id": "a", "reference": "train", "path": "x.jpg", "verdict": "unsure", "rule": "near"},
+            {"photo_id": "d1", "reference": "train", "path": "y.jpg", "verdict": "overlap", "rule": "equal sha256"},
+        ],
     }
     found = {name: tables.conform(name, listed) for name, listed in rows.items()}
     shown = merged_of(found, path_of=lambda _: None, limit=2)
     assert [(pair.kept_id, pair.dropped_id, pair.reason) for pair in shown] == [
         ("k", "d0", "burst"), ("k", "d1", "near"), ("b", "a", "unsure"), ("e", "a", "similar"), ("c", "a", "different"),
+        ("train:x.jpg", "a", "unsure overlap"),
     ]  # fmt: skip
     assert shown[3].rule.startswith("close in the features of m (cosine 0.91)")
     assert shown[4].rule == "people found: different (majority of 3 vote(s) in round d1)"
