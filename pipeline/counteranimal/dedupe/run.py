@@ -38,6 +38,8 @@ __all__ = ["cluster", "fingerprint"]
 
 # Small enough that two workers share the few hundred photos of a first run, large enough that parts stay few.
 _SHARD = 128
+# Looks of 4 KiB; a photo's pairs follow one another, so that more would seldom be asked for again.
+_LOOKS = 1 << 16
 REASONS = ("exact", "judged", "near", "mirror", "burst", "class_conflict")
 """Why a photo can be dropped."""
 
@@ -112,6 +114,8 @@ def _found(
     rules = recipe.dedupe
     settings = rules.model_dump(include={"phash_radius", "dhash_radius", "pixel_difference", "part_difference"})
     parts = workspace.parts("looked_pairs", digest_of(recipe_name(DEFAULT_RECIPE), RULE, json.dumps(settings))[:16])
+    # A photo that comes back is searched anew: it was not compared with what came while it was away.
+    parts.forget(parts.ids() - set(prints.photo_ids), ("photo_id", "photo_a", "photo_b"))
     missing = set(parts.missing(prints.photo_ids))
     new = np.array([name in missing for name in prints.photo_ids], dtype=bool)
     by_finder: dict[str, list[Proposal]] = {name: [] for name in sorted(missing)}
@@ -123,10 +127,8 @@ def _found(
             rows += [{"photo_id": name, "photo_a": "", "photo_b": "", "kind": ""}]
             rows += [{"photo_id": name, **row} for row in looked_at(prints, by_finder[name], look, rules)]
         parts.write(tables.conform("looked_pairs", rows))
-    here = set(prints.photo_ids)
     looked = parts.view()
-    pairs = looked.filter(pc.not_equal(looked.column("photo_a"), "")).to_pylist()
-    found = [row for row in pairs if row["photo_a"] in here and row["photo_b"] in here]
+    found = looked.filter(pc.not_equal(looked.column("photo_a"), "")).to_pylist()
     return sorted([*exact_links(prints), *links_of(found, "same")]), links_of(found, "unsure")
 
 
@@ -150,7 +152,7 @@ def _fingerprint_shard(shard: tuple[Path, Sequence[str]]) -> list[dict[str, Any]
 
 
 def _looks(blobs: Blobs) -> Any:
-    @functools.cache
+    @functools.lru_cache(_LOOKS)
     def look(photo_id: str) -> Look:
         return look_at(blobs.read(photo_id))
 
