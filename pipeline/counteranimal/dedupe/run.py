@@ -30,11 +30,11 @@ from counteranimal.errors import IntegrityError, Rejected
 from counteranimal.ids import digest_of
 from counteranimal.pool import map_shards, shards_of
 from counteranimal.progress import track
-from counteranimal.recipe import Recipe
+from counteranimal.recipe import DedupeRules, Recipe
 from counteranimal.settings import Settings
 from counteranimal.workspace import Blobs, Workspace
 
-__all__ = ["cluster", "fingerprint"]
+__all__ = ["cluster", "fingerprint", "looks_key"]
 
 # Small enough that two workers share the few hundred photos of a first run, large enough that parts stay few.
 _SHARD = 128
@@ -107,13 +107,18 @@ def cluster(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
     }
 
 
+def looks_key(rules: DedupeRules) -> str:
+    """Return the key of the parts that hold what pairs were found to be under some rules."""
+    settings = rules.model_dump(include={"phash_radius", "dhash_radius", "pixel_difference", "part_difference"})
+    return digest_of(recipe_name(DEFAULT_RECIPE), RULE, json.dumps(settings))[:16]
+
+
 def _found(
     prints: Fingerprints, workspace: Workspace, look: Callable[[str], Look], recipe: Recipe
 ) -> tuple[list[Link], list[Link]]:
     """Return the confirmed and the unsure links; only photos that were never searched are searched, and no pair looked at twice."""
     rules = recipe.dedupe
-    settings = rules.model_dump(include={"phash_radius", "dhash_radius", "pixel_difference", "part_difference"})
-    parts = workspace.parts("looked_pairs", digest_of(recipe_name(DEFAULT_RECIPE), RULE, json.dumps(settings))[:16])
+    parts = workspace.parts("looked_pairs", looks_key(rules))
     # A photo that comes back is searched anew: it was not compared with what came while it was away.
     parts.forget(parts.ids() - set(prints.photo_ids), ("photo_id", "photo_a", "photo_b"))
     missing = set(parts.missing(prints.photo_ids))
