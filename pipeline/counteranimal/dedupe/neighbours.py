@@ -107,8 +107,7 @@ def _among(hashes: Hashes, radius: int) -> Iterator[Pairs]:
     bands = plan_for(len(hashes), None, radius).bands
     for band, table, earlier in _with_earlier((band, bucketed(hashes, band)) for band in bands):
         if not _has_numba():
-            for pairs in _across(hashes, table, (band, radius, earlier)):
-                yield chosen(pairs, pairs.first < pairs.second)
+            yield from _plain(hashes, table, (band, radius, earlier), among=True)
             continue
         from counteranimal.dedupe import kernels
 
@@ -157,14 +156,18 @@ def _filled(step: Callable[[int, _Found], tuple[int, int]], end: int) -> Iterato
         begin = reached
 
 
-def _plain(probes: Hashes, table: Table, asked: tuple[Band, int, _Earlier]) -> Iterator[Pairs]:
-    """Do what the compiled loops do: for each mask, compare each probe with the bucket that the mask leads to."""
+def _plain(probes: Hashes, table: Table, asked: tuple[Band, int, _Earlier], *, among: bool = False) -> Iterator[Pairs]:
+    """Do what the compiled loops do: for each mask, compare each probe with the bucket that the mask leads to.
+
+    `among` says that the probes are the list itself: then each two buckets meet once, and a pair is yielded once.
+    """
     band, radius, earlier = asked
-    wanted = _keys(probes, band)
+    buckets = _keys(probes, band)
     for mask in band.masks():
-        low, high = table.starts[wanted ^ mask], table.starts[(wanted ^ mask) + 1]
-        for rows in _portions(high - low):
-            number = (high - low)[rows]
+        low, high = table.starts[buckets ^ mask], table.starts[(buckets ^ mask) + 1]
+        sizes = np.where((buckets ^ mask) >= buckets, high - low, 0) if among else high - low
+        for rows in _portions(sizes):
+            number = sizes[rows]
             first = np.repeat(np.arange(rows.start, rows.stop), number)
             ramp = np.arange(len(first)) - np.repeat(np.cumsum(number) - number, number)
             found = np.repeat(low[rows], number) + ramp
@@ -173,7 +176,13 @@ def _plain(probes: Hashes, table: Table, asked: tuple[Band, int, _Earlier]) -> I
             near = distance <= radius
             for bits, flips in zip(*earlier, strict=True):
                 near &= np.bitwise_count(difference & bits) > flips
-            yield Pairs(first[near], table.places[found[near]].astype(np.int64), distance[near].astype(np.int64))
+            one, other = first[near], table.places[found[near]].astype(np.int64)
+            pairs = Pairs(one, other, distance[near].astype(np.int64))
+            if among:
+                pairs = Pairs(np.minimum(one, other), np.maximum(one, other), pairs.distance)
+                # Hashes of one bucket have met from both sides, and each itself.
+                pairs = chosen(pairs, one < other) if mask == 0 else pairs
+            yield pairs
 
 
 def _keys(hashes: Hashes, band: Band) -> NDArray[np.int64]:
