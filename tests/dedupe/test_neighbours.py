@@ -112,6 +112,27 @@ def test_bands_find_what_trying_every_pair_finds(by_bands: str, radius: int):
     assert as_list(cross_pairs_within(values, others, radius)) == by_trying(values, others, radius, once=False)
 
 
+def test_pairs_that_are_not_wanted_are_left_out(by_bands: str):
+    """What the caller refuses is missing from a search among one list, across two, and in an index with a tail; nothing else is."""
+    values, others, second = planted(800), planted(500, seed=4), planted(1_300, seed=5)
+    keys = np.sort(np.random.default_rng(2).integers(0, 2**64, 800, dtype=np.uint64))
+    order = np.random.default_rng(3).permutation(800)
+    listed, waiting = np.sort(order[:750]), order[750:]
+
+    def wanted(pairs: Pairs) -> np.ndarray:
+        return (second[pairs.first] ^ second[pairs.second]) % 3 == 0
+
+    def right(first: np.ndarray, *, once: bool) -> list[tuple[int, int, int]]:
+        pairs = by_trying(first, values, 14, once=once)
+        return [pair for pair in pairs if (int(second[pair[0]]) ^ int(second[pair[1]])) % 3 == 0]
+
+    assert as_list(pairs_within(values, 14, wanted)) == right(values, once=True)
+    assert as_list(cross_pairs_within(others, values, 14, wanted)) == right(others, once=False)
+    grown = Index.of(keys[listed], values[listed], 14).with_more(keys[waiting], values[waiting])
+    assert len(grown.tail)
+    assert as_list(grown.search(others, wanted)) == right(others, once=False)
+
+
 def test_bands_of_a_large_list_find_what_faiss_would(by_bands: str):
     """The bands that are planned for a million are exact on a smaller list, too."""
     values = planted(3_000)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
@@ -213,9 +214,9 @@ def test_order_and_number_of_workers_change_nothing(recipe, workspace, fill, sce
 
 @pytest.mark.case("E04")
 def test_photos_that_come_in_any_portions_give_the_same_clusters(recipe, workspace, fill, copied, monkeypatch):
-    """Twenty orders of arrival, each in three runs, with and without a stored index: the tables of one run over all of them.
+    """Twenty times three runs, with and without a stored index, end in the tables of one run over all photos.
 
-    Half of the runs lose their index in between, as a killed run would leave it.
+    Photos come in any order, leave and come back in between, and some runs lose their index, as a killed one would.
     """
     ids = fill(copied)
     fingerprint(workspace, settings=SETTINGS)
@@ -229,9 +230,8 @@ def test_photos_that_come_in_any_portions_give_the_same_clusters(recipe, workspa
         other = Workspace(workspace.home.with_name(f"order-{number}"), store=workspace.blobs.root)
         other.write_table("candidates", workspace.table("candidates"))
         other.write_table("fingerprints", workspace.table("fingerprints"))
-        shuffler.shuffle(ids)
-        for end in sorted({shuffler.randint(1, len(ids)), shuffler.randint(1, len(ids)), len(ids)}):
-            here = pa.array(ids[:end])
+        for count in (shuffler.randint(1, len(ids)), shuffler.randint(1, len(ids)), len(ids)):
+            here = pa.array(shuffler.sample(ids, count))
             photos = workspace.table("photos")
             other.write_table("photos", photos.filter(pc.is_in(photos.column("photo_id"), value_set=here)))
             cluster(recipe, other)
@@ -239,6 +239,21 @@ def test_photos_that_come_in_any_portions_give_the_same_clusters(recipe, workspa
                 for described in other.home.rglob("index.json"):
                     described.unlink()
         assert {name: other.table_path(name).read_bytes() for name in names} == first
+
+
+def test_a_photo_that_is_gone_is_in_no_table_any_more(recipe, workspace, fill, copied):
+    """Its pairs leave the stored looks, too, and its copy is found unique again."""
+    ids = fill([*copied[:3], copied[8]])
+    run_both(recipe, workspace)
+    photos = workspace.table("photos")
+    workspace.write_table("photos", photos.filter(pc.not_equal(photos["photo_id"], ids[0])))
+    counts, rows = run_both(recipe, workspace)
+    assert (counts["kept"], rows[ids[3]]["reason"]) == (3, "unique")
+    stored = [path for name in ("clusters", "fingerprints") for path in [workspace.table_path(name)]]
+    stored += list((workspace.home / "tables" / "looked_pairs").rglob("part-*.parquet"))
+    named = {value for path in stored for column in pq.read_table(path).columns for value in column.to_pylist()}
+    assert ids[3] in named
+    assert ids[0] not in named
 
 
 def test_a_second_run_looks_at_nothing_again(recipe, workspace, fill, copied, monkeypatch):

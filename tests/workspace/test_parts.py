@@ -46,6 +46,17 @@ def test_a_part_written_again_is_the_same_file(workspace: Workspace) -> None:
     assert parts.view().column("photo_id").to_pylist() == ["a" * 64, "b" * 64]
 
 
+def test_a_forgotten_photo_leaves_its_part_and_an_empty_part_goes(workspace: Workspace) -> None:
+    """Other photos' rows stay, other parts are not written again, and the photo is missing as if it had never come."""
+    parts = workspace.parts("fingerprints", "v1")
+    both, single, other = (parts.write(fingerprints(*names)) for names in ("ab", "c", "d"))
+    before = other.stat().st_mtime_ns
+    parts.forget({"a" * 64, "c" * 64, "z" * 64})
+    assert parts.ids() == {"b" * 64, "d" * 64}
+    assert parts.missing(["a" * 64, "b" * 64]) == ["a" * 64]
+    assert (both.exists(), single.exists(), other.stat().st_mtime_ns) == (True, False, before)
+
+
 def test_a_view_is_sorted_and_can_be_narrowed(workspace: Workspace) -> None:
     """Parts come in any order; their view does not show it."""
     parts = workspace.parts("fingerprints", "v1")

@@ -7,6 +7,7 @@ answer to `answers`, and what follows for a group of photos to `keep`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -119,7 +120,7 @@ def judged_link(
 ) -> Link:
     """Return the link between two photos that people found to be one, measured as it stands or mirrored, whichever is closer."""
     look, rules = by
-    first, second = (prints.photo_ids.index(name) for name in pair)
+    first, second = (bisect_left(prints.photo_ids, name) for name in pair)
     straight = _bits(prints.phash, prints.phash, first, second), _bits(prints.dhash, prints.dhash, first, second)
     turned = (
         _bits(prints.phash, prints.phash_mirrored, first, second),

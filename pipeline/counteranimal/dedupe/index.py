@@ -16,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counteranimal.dedupe.bands import Band, plan_for
-from counteranimal.dedupe.neighbours import Hashes, Pairs, Table, bucketed, cross_pairs_within, ordered_pairs, searched
+from counteranimal.dedupe.neighbours import (
+    Hashes,
+    Pairs,
+    Table,
+    Wanted,
+    bucketed,
+    cross_pairs_within,
+    ordered_pairs,
+    searched,
+)
 from counteranimal.workspace import write_atomically
 
 __all__ = ["Index", "keys_of", "load", "store"]
@@ -60,14 +69,22 @@ class Index:
         nothing = np.empty(0, np.uint64)
         return cls(radius, bands, tuple(bucketed(hashes, band) for band in bands), keys, nothing, nothing)
 
-    def search(self, probes: Hashes) -> Pairs:
-        """Return every pair (index into `probes`, place in the ascending order of all keys) within the radius."""
-        listed = searched(probes, zip(self.bands, self.tables, strict=True), self.radius)
-        waiting = cross_pairs_within(probes, self.tail, self.radius)
-        found = np.concatenate([self.keys[listed.second], self.tail_keys[waiting.second]])
-        places = np.searchsorted(self.keys, found) + np.searchsorted(np.sort(self.tail_keys), found)
-        first = np.concatenate([listed.first, waiting.first])
-        return ordered_pairs(Pairs(first, places, np.concatenate([listed.distance, waiting.distance])))
+    def search(self, probes: Hashes, wanted: Wanted | None = None) -> Pairs:
+        """Return every wanted pair (index into `probes`, place in the ascending order of all keys) within the radius."""
+        waiting_keys = np.sort(self.tail_keys)
+
+        def placed(pairs: Pairs, keys: Keys) -> Pairs:
+            found = keys[pairs.second]
+            return pairs._replace(second=np.searchsorted(self.keys, found) + np.searchsorted(waiting_keys, found))
+
+        def wanted_of(keys: Keys) -> Wanted | None:
+            return None if wanted is None else lambda pairs: wanted(placed(pairs, keys))
+
+        tables = zip(self.bands, self.tables, strict=True)
+        listed = searched(probes, tables, self.radius, wanted_of(self.keys))
+        waiting = cross_pairs_within(probes, self.tail, self.radius, wanted_of(self.tail_keys))
+        both = placed(listed, self.keys), placed(waiting, self.tail_keys)
+        return ordered_pairs(Pairs(*(np.concatenate(arrays) for arrays in zip(*both, strict=True))))
 
     def with_more(self, keys: Keys, hashes: Hashes) -> Index:
         """Return the index with more photos."""

@@ -2,8 +2,8 @@
 
 Decides how a search is run: few hashes are compared each with each, many by the bands that `bands` plans. Every pair is found once,
 by the first band that finds it. The loops are compiled by numba; without numba the same bands are searched by numpy, with the
-same result, at about twenty times the cost. Memory is bounded by the lists, one band's table and the pairs found. Decides nothing
-about photos.
+same result, at about twenty times the cost. Memory is bounded by the lists, one band's table and the pairs found; of those a caller
+may keep only some, since photos, unlike random bits, come near each other by the million. Decides nothing about photos.
 """
 
 from __future__ import annotations
@@ -18,7 +18,18 @@ from numpy.typing import NDArray
 
 from counteranimal.dedupe.bands import Band, plan_for
 
-__all__ = ["Hashes", "Pairs", "Table", "bucketed", "cross_pairs_within", "ordered_pairs", "pairs_within", "searched"]
+__all__ = [
+    "Hashes",
+    "Pairs",
+    "Table",
+    "Wanted",
+    "bucketed",
+    "chosen",
+    "cross_pairs_within",
+    "ordered_pairs",
+    "pairs_within",
+    "searched",
+]
 
 # 256 x 16,384 differences of 8 bytes are 32 MiB: large enough that numpy's overhead vanishes.
 _ROWS, _COLUMNS = 256, 16_384
@@ -28,6 +39,8 @@ _ROOM = 1 << 16
 _CANDIDATES = 1 << 22
 
 Hashes = NDArray[np.uint64]
+Wanted = Callable[["Pairs"], NDArray[np.bool_]]
+"""Says of pairs, a portion at a time and in no order, which are kept."""
 _Earlier = tuple[Hashes, Hashes]
 _Found = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
@@ -52,19 +65,19 @@ class Table(NamedTuple):
     starts: NDArray[np.int64]
 
 
-def pairs_within(hashes: Hashes, radius: int) -> Pairs:
-    """Return every pair first < second of `hashes` (n,) whose Hamming distance is at most `radius` bits."""
+def pairs_within(hashes: Hashes, radius: int, wanted: Wanted | None = None) -> Pairs:
+    """Return every wanted pair first < second of `hashes` (n,) whose Hamming distance is at most `radius` bits."""
     if len(hashes) ** 2 // 2 <= _FEW:
-        return _gather(_blocks(hashes, hashes, radius, triangle=True))
-    return _gather(_among(hashes, radius))
+        return _gather(_blocks(hashes, hashes, radius, triangle=True), wanted)
+    return _gather(_among(hashes, radius), wanted)
 
 
-def cross_pairs_within(a: Hashes, b: Hashes, radius: int) -> Pairs:
-    """Return every pair (index into `a`, index into `b`) whose Hamming distance is at most `radius` bits."""
+def cross_pairs_within(a: Hashes, b: Hashes, radius: int, wanted: Wanted | None = None) -> Pairs:
+    """Return every wanted pair (index into `a`, index into `b`) whose Hamming distance is at most `radius` bits."""
     if len(a) * len(b) <= _FEW:
-        return _gather(_blocks(a, b, radius, triangle=False))
+        return _gather(_blocks(a, b, radius, triangle=False), wanted)
     plan = plan_for(len(a), len(b), radius)
-    return searched(a, ((band, bucketed(b, band)) for band in plan.bands), radius)
+    return searched(a, ((band, bucketed(b, band)) for band in plan.bands), radius, wanted)
 
 
 def bucketed(hashes: Hashes, band: Band) -> Table:
@@ -79,13 +92,14 @@ def bucketed(hashes: Hashes, band: Band) -> Table:
     return Table(hashes[places], places.astype(np.int32), starts)
 
 
-def searched(probes: Hashes, tables: Iterable[tuple[Band, Table]], radius: int) -> Pairs:
-    """Return every pair (index into `probes`, place in the bucketed list) within a radius that the bands were planned for."""
-    return _gather(
+def searched(probes: Hashes, tables: Iterable[tuple[Band, Table]], radius: int, wanted: Wanted | None = None) -> Pairs:
+    """Return every wanted pair (index into `probes`, place in the bucketed list) within a radius that the bands were planned for."""
+    found = (
         pairs
         for band, table, earlier in _with_earlier(tables)
         for pairs in _across(probes, table, (band, radius, earlier))
     )
+    return _gather(found, wanted)
 
 
 def _among(hashes: Hashes, radius: int) -> Iterator[Pairs]:
@@ -93,9 +107,7 @@ def _among(hashes: Hashes, radius: int) -> Iterator[Pairs]:
     bands = plan_for(len(hashes), None, radius).bands
     for band, table, earlier in _with_earlier((band, bucketed(hashes, band)) for band in bands):
         if not _has_numba():
-            for pairs in _across(hashes, table, (band, radius, earlier)):
-                once = pairs.first < pairs.second
-                yield Pairs(*(array[once] for array in pairs))
+            yield from _plain(hashes, table, (band, radius, earlier), among=True)
             continue
         from counteranimal.dedupe import kernels
 
@@ -144,14 +156,18 @@ def _filled(step: Callable[[int, _Found], tuple[int, int]], end: int) -> Iterato
         begin = reached
 
 
-def _plain(probes: Hashes, table: Table, asked: tuple[Band, int, _Earlier]) -> Iterator[Pairs]:
-    """Do what the compiled loops do: for each mask, compare each probe with the bucket that the mask leads to."""
+def _plain(probes: Hashes, table: Table, asked: tuple[Band, int, _Earlier], *, among: bool = False) -> Iterator[Pairs]:
+    """Do what the compiled loops do: for each mask, compare each probe with the bucket that the mask leads to.
+
+    `among` says that the probes are the list itself: then each two buckets meet once, and a pair is yielded once.
+    """
     band, radius, earlier = asked
-    wanted = _keys(probes, band)
+    buckets = _keys(probes, band)
     for mask in band.masks():
-        low, high = table.starts[wanted ^ mask], table.starts[(wanted ^ mask) + 1]
-        for rows in _portions(high - low):
-            number = (high - low)[rows]
+        low, high = table.starts[buckets ^ mask], table.starts[(buckets ^ mask) + 1]
+        sizes = np.where((buckets ^ mask) >= buckets, high - low, 0) if among else high - low
+        for rows in _portions(sizes):
+            number = sizes[rows]
             first = np.repeat(np.arange(rows.start, rows.stop), number)
             ramp = np.arange(len(first)) - np.repeat(np.cumsum(number) - number, number)
             found = np.repeat(low[rows], number) + ramp
@@ -160,7 +176,13 @@ def _plain(probes: Hashes, table: Table, asked: tuple[Band, int, _Earlier]) -> I
             near = distance <= radius
             for bits, flips in zip(*earlier, strict=True):
                 near &= np.bitwise_count(difference & bits) > flips
-            yield Pairs(first[near], table.places[found[near]].astype(np.int64), distance[near].astype(np.int64))
+            one, other = first[near], table.places[found[near]].astype(np.int64)
+            pairs = Pairs(one, other, distance[near].astype(np.int64))
+            if among:
+                pairs = Pairs(np.minimum(one, other), np.maximum(one, other), pairs.distance)
+                # Hashes of one bucket have met from both sides, and each itself.
+                pairs = chosen(pairs, one < other) if mask == 0 else pairs
+            yield pairs
 
 
 def _keys(hashes: Hashes, band: Band) -> NDArray[np.int64]:
@@ -190,12 +212,17 @@ def _blocks(a: Hashes, b: Hashes, radius: int, *, triangle: bool) -> Iterator[Pa
             yield Pairs(row + top, column + left, distances[row, column].astype(np.int64))
 
 
-def _gather(blocks: Iterator[Pairs]) -> Pairs:
-    found = list(blocks)
+def _gather(blocks: Iterator[Pairs], wanted: Wanted | None) -> Pairs:
+    found = [pairs if wanted is None else chosen(pairs, wanted(pairs)) for pairs in blocks]
     if not found:
         nothing = np.empty(0, np.int64)
         return Pairs(nothing, nothing, nothing)
     return ordered_pairs(Pairs(*(np.concatenate(arrays) for arrays in zip(*found, strict=True))))
+
+
+def chosen(pairs: Pairs, which: NDArray[np.bool_]) -> Pairs:
+    """Return some of the pairs."""
+    return Pairs(*(array[which] for array in pairs))
 
 
 def ordered_pairs(pairs: Pairs) -> Pairs:

@@ -7,6 +7,7 @@ what a pair is to `confirm`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counteranimal.dedupe.index import Index, Keys, keys_of, load, store
-from counteranimal.dedupe.neighbours import Hashes, Pairs, cross_pairs_within, pairs_within
+from counteranimal.dedupe.neighbours import Hashes, Pairs, Wanted, cross_pairs_within, pairs_within
 from counteranimal.recipe import DedupeRules
 
 __all__ = ["Fingerprints", "Proposal", "proposed"]
@@ -70,16 +71,27 @@ def proposed(
     stands = _Known(known, keys, straight, keep and keep / "phash", rules.phash_radius)
     turned = _Known(known, keys, flipped, keep and keep / "phash-mirrored", rules.phash_radius)
     radius = rules.phash_radius
-    near = [_at(pairs_within(straight[fresh], radius), fresh, fresh), _at(stands.search(straight[fresh]), fresh, known)]
+    near_too = functools.partial(_near_too, rules.dhash_radius)
+    dhash, dhash_flipped = prints.dhash, prints.dhash_mirrored
+    by_dhash = near_too(dhash[fresh], dhash[fresh]), near_too(dhash[fresh], dhash[known])
+    near = [
+        _at(pairs_within(straight[fresh], radius, by_dhash[0]), fresh, fresh),
+        _at(stands.search(straight[fresh], by_dhash[1]), fresh, known),
+    ]
+    by_dhash = near_too(dhash[fresh], dhash_flipped[fresh]), near_too(dhash[fresh], dhash_flipped[known])
     mirrored = [
-        _at(cross_pairs_within(straight[fresh], flipped[fresh], radius), fresh, fresh),
-        _at(turned.search(straight[fresh]), fresh, known),
-        _turned(_at(stands.search(flipped[fresh]), fresh, known)),
+        _at(cross_pairs_within(straight[fresh], flipped[fresh], radius, by_dhash[0]), fresh, fresh),
+        _at(turned.search(straight[fresh], by_dhash[1]), fresh, known),
+        _turned(_at(stands.search(flipped[fresh], near_too(dhash_flipped[fresh], dhash[known])), fresh, known)),
     ]
     for side in (stands, turned):
         side.add(fresh)
-    found = [*_sided("near", near, prints, rules), *_sided("mirror", mirrored, prints, rules)]
-    return sorted(found)
+    return sorted([*_sided("near", near, prints), *_sided("mirror", mirrored, prints)])
+
+
+def _near_too(radius: int, first: Hashes, second: Hashes) -> Wanted:
+    """Return what keeps the pairs whose other hashes are within a radius as well."""
+    return lambda pairs: np.bitwise_count(first[pairs.first] ^ second[pairs.second]) <= radius
 
 
 class _Known:
@@ -92,10 +104,10 @@ class _Known:
         if folder is not None and len(known):
             self._index = load(folder, keys[known], radius) or Index.of(keys[known], hashes[known], radius)
 
-    def search(self, probes: Hashes) -> Pairs:
+    def search(self, probes: Hashes, wanted: Wanted) -> Pairs:
         if self._index is not None:
-            return self._index.search(probes)
-        return cross_pairs_within(probes, self._hashes[self._known], self._radius)
+            return self._index.search(probes, wanted)
+        return cross_pairs_within(probes, self._hashes[self._known], self._radius, wanted)
 
     def add(self, fresh: NDArray[np.int64]) -> None:
         if self._folder is None:
@@ -114,16 +126,14 @@ def _turned(pairs: Pairs) -> Pairs:
     return Pairs(pairs.second, pairs.first, pairs.distance)
 
 
-def _sided(
-    kind: Literal["near", "mirror"], parts: Sequence[Pairs], prints: Fingerprints, rules: DedupeRules
-) -> Iterator[Proposal]:
-    """Yield the pairs that both hashes propose; of the two ways to mirror a pair, the one of the smaller photo id counts."""
+def _sided(kind: Literal["near", "mirror"], parts: Sequence[Pairs], prints: Fingerprints) -> Iterator[Proposal]:
+    """Yield the pairs; of the two ways to mirror a pair, the one of the smaller photo id counts."""
     first, second, distance = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if kind == "near":
         first, second = np.minimum(first, second), np.maximum(first, second)
     other = prints.dhash if kind == "near" else prints.dhash_mirrored
     bits = np.bitwise_count(prints.dhash[first] ^ other[second])
-    chosen = (first < second) & (bits <= rules.dhash_radius)
-    columns = (array[chosen].tolist() for array in (first, second, distance, bits))
+    once = first < second
+    columns = (array[once].tolist() for array in (first, second, distance, bits))
     for a, b, phash_distance, dhash_distance in zip(*columns, strict=True):
         yield Proposal(a, b, kind, phash_distance, dhash_distance)

@@ -33,14 +33,16 @@ from counteranimal.errors import IntegrityError, Rejected
 from counteranimal.ids import digest_of
 from counteranimal.pool import map_shards, shards_of
 from counteranimal.progress import track
-from counteranimal.recipe import Recipe
+from counteranimal.recipe import DedupeRules, Recipe
 from counteranimal.settings import Settings
 from counteranimal.workspace import Blobs, Parts, Workspace
 
-__all__ = ["cluster", "fingerprint"]
+__all__ = ["cluster", "fingerprint", "looks_key"]
 
 # Small enough that two workers share the few hundred photos of a first run, large enough that parts stay few.
 _SHARD = 128
+# Looks of 4 KiB; a photo's pairs follow one another, so that more would seldom be asked for again.
+_LOOKS = 1 << 16
 REASONS = ("exact", "judged", "near", "mirror", "burst", "class_conflict", "reference_overlap")
 """Why a photo can be dropped."""
 
@@ -118,6 +120,12 @@ def cluster(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
     }
 
 
+def looks_key(rules: DedupeRules) -> str:
+    """Return the key of the parts that hold what pairs were found to be under some rules."""
+    settings = rules.model_dump(include={"phash_radius", "dhash_radius", "pixel_difference", "part_difference"})
+    return digest_of(recipe_name(DEFAULT_RECIPE), RULE, json.dumps(settings))[:16]
+
+
 def _found(
     prints: Fingerprints, photos: pa.Table, workspace: Workspace, look: Callable[[str], Look], recipe: Recipe
 ) -> tuple[Fingerprints, tuple[list[Link], list[Link]]]:
@@ -126,8 +134,9 @@ def _found(
     Only photos that were never searched are searched, and no pair is looked at twice.
     """
     rules = recipe.dedupe
-    settings = rules.model_dump(include={"phash_radius", "dhash_radius", "pixel_difference", "part_difference"})
-    parts = workspace.parts("looked_pairs", digest_of(recipe_name(DEFAULT_RECIPE), RULE, json.dumps(settings))[:16])
+    parts = workspace.parts("looked_pairs", looks_key(rules))
+    # A photo that comes back is searched anew: it was not compared with what came while it was away.
+    parts.forget(parts.ids() - set(prints.photo_ids), ("photo_id", "photo_a", "photo_b"))
     missing = set(parts.missing(prints.photo_ids))
     new = np.array([name in missing for name in prints.photo_ids], dtype=bool)
     pairs = proposed(prints, new, rules, parts.folder / "index")
@@ -141,10 +150,8 @@ def _found(
             made += [{"photo_id": name, "photo_a": "", "photo_b": "", "kind": ""}]
             made += [{"photo_id": name, **row} for row in looked_at(prints, by_finder[name], look, rules)]
         parts.write(tables.conform("looked_pairs", made))
-    here = set(prints.photo_ids)
     looked = parts.view()
-    rows = looked.filter(pc.not_equal(looked.column("photo_a"), "")).to_pylist()
-    found = [row for row in rows if row["photo_a"] in here and row["photo_b"] in here]
+    found = looked.filter(pc.not_equal(looked.column("photo_a"), "")).to_pylist()
     return prints, (sorted([*exact_links(prints), *links_of(found, "same")]), links_of(found, "unsure"))
 
 
@@ -185,7 +192,7 @@ def _fingerprint_shard(shard: tuple[Path, Sequence[str]]) -> list[dict[str, Any]
 
 
 def _looks(blobs: Blobs) -> Any:
-    @functools.cache
+    @functools.lru_cache(_LOOKS)
     def look(photo_id: str) -> Look:
         return look_at(blobs.read(photo_id))
 

@@ -19,6 +19,7 @@ from counteranimal.crawl.adopt import Reconciled, adopt, lost_photos, record_los
 from counteranimal.crawl.claims import Life
 from counteranimal.crawl.intake import look_at
 from counteranimal.dedupe.fingerprint import DEFAULT_RECIPE, recipe_name
+from counteranimal.dedupe.run import looks_key
 from counteranimal.errors import IntegrityError
 from counteranimal.images import DecoderPool
 from counteranimal.score.quality import VERSION as QUALITY_VERSION
@@ -134,7 +135,11 @@ def _is_referred_to(workspace: Workspace, photo_id: str) -> bool:
 def _old_parts(run: Run) -> Iterator[Path]:
     """Yield folders of parts that no stage of this version reads, or whose model the recipe does not name any more."""
     recipe, tables = run.recipe, run.workspace.home / "tables"
-    current = {"fingerprints": {recipe_name(DEFAULT_RECIPE)}, "scores": {QUALITY_VERSION}}
+    current = {
+        "fingerprints": {recipe_name(DEFAULT_RECIPE)},
+        "looked_pairs": {looks_key(recipe.dedupe)},
+        "scores": {QUALITY_VERSION},
+    }
     for name, keys in current.items():
         yield from (path for path in sorted((tables / name).glob("*")) if path.is_dir() and path.name not in keys)
     models = {recipe.score.model, *recipe.evaluate.models, *(rule.selector for rule in recipe.splits)}

@@ -6,7 +6,8 @@ file again; the key of the folder (function version and settings) makes changed 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -45,6 +46,18 @@ class Parts:
         path = self.folder / f"part-{name}.parquet"
         tables.write(path, ordered)
         return path
+
+    def forget(self, gone: Collection[str], columns: Sequence[str] = ("photo_id",)) -> None:
+        """Rewrite the parts that name one of the photos in a column, without those rows."""
+        names = pa.array(sorted(gone), pa.string())
+        for path in self._paths() if gone else ():
+            part = tables.read(path, self.name)
+            naming = functools.reduce(pc.or_, (pc.is_in(part.column(column), value_set=names) for column in columns))
+            left = part.filter(pc.invert(naming))
+            if not len(left):
+                path.unlink()
+            elif len(left) < len(part):
+                tables.write(path, left)
 
     def view(self, wanted: Sequence[str] | None = None) -> pa.Table:
         """Return all parts as one sorted table, restricted to the wanted photo ids when given."""
