@@ -50,7 +50,9 @@ def _along_rows(pixels: _Grey, extent: float) -> _Exact:
 def _rounded(sums: _Exact) -> _Exact:
     sums += 1 << (_BITS - 1)
     sums *= 2.0**-_BITS
-    return np.clip(np.floor(sums, out=sums), 0, 255, out=sums)
+    np.floor(sums, out=sums)
+    np.clip(sums, 0, 255, out=sums)
+    return sums
 
 
 @functools.lru_cache(maxsize=256)
@@ -68,7 +70,7 @@ def _weights(size: int, extent: float, target: int) -> _Exact:
     centres = (np.arange(target) + 0.5) * scale
     x = (np.arange(size) - centres[:, None] + 0.5) / max(scale, 1.0)
     lobes = np.where(np.abs(x) < _LOBES, np.sinc(x) * np.sinc(x / _LOBES), 0.0)
-    weights = np.rint(lobes / lobes.sum(axis=1, keepdims=True) * (1 << _BITS))
+    weights: NDArray[np.float64] = np.rint(lobes / lobes.sum(axis=1, keepdims=True) * (1 << _BITS))
     # Rounding must not make a row brighter: the largest weight takes up what is left over.
     weights[np.arange(target), weights.argmax(axis=1)] += (1 << _BITS) - weights.sum(axis=1)
     exact: _Exact = weights.astype(np.float32)
