@@ -43,7 +43,10 @@ def _bare(photos: list[Labelled], model: object) -> None:
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(module), is_training=False)
     with torch.inference_mode():
         for start in range(0, len(photos), CPU_BATCH):
-            images = [Image.open(photo.path).convert("RGB") for photo in photos[start : start + CPU_BATCH]]
+            images = [
+                Image.open(photo.path, formats=("JPEG", "PNG", "WEBP")).convert("RGB")
+                for photo in photos[start : start + CPU_BATCH]
+            ]
             batch = torch.stack([transform(image) for image in images])
             module.forward_head(module.forward_features(batch), pre_logits=True)
 

@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from counteranimal.models.classifiers import frame_of_timm, frame_of_torchvision, published_torchvision
 from counteranimal.models.compat import model_library
 from counteranimal.models.contrastive import frame_of_open_clip
 from counteranimal.models.preprocessing import Frame
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "frames.npz"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "frames.safetensors"
 SIZES = ((333, 500), (500, 281), (260, 260), (1024, 40), (97, 131))
 Shown = Callable[[Image.Image], NDArray[np.float32]]
 
@@ -87,10 +89,10 @@ def sampled(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
 def test_five_pictures_are_shown_as_ever_and_as_the_library_shows_them(name: str) -> None:
     """Both to 1e-4: the first catches a Pillow or torchvision that changed, the second a mistake of ours."""
     frame, mean, std, own = MODELS[name]()
-    with np.load(GOLDEN, allow_pickle=False) as golden:
+    with safe_open(GOLDEN, framework="np") as golden:
         for place, image in enumerate(pictures()):
             found = shown(frame, mean, std, image)
-            np.testing.assert_allclose(sampled(found), golden[f"{name}/{place}"], atol=1e-4)
+            np.testing.assert_allclose(sampled(found), golden.get_tensor(f"{name}/{place}"), atol=1e-4)
             np.testing.assert_allclose(found, own(image), atol=1e-4)
 
 
@@ -99,4 +101,4 @@ if __name__ == "__main__":
     for name, made in MODELS.items():
         frame, mean, std, _ = made()
         kept |= {f"{name}/{place}": sampled(shown(frame, mean, std, image)) for place, image in enumerate(pictures())}
-    np.savez_compressed(GOLDEN, **kept)
+    save_file(kept, GOLDEN)
