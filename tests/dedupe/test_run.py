@@ -194,11 +194,14 @@ def test_the_same_pixels_from_three_sources_are_one_photo_with_three_records(ded
 
 
 @pytest.mark.case("E04")
-def test_order_and_number_of_workers_change_nothing(recipe, workspace, fill, scene, encode):
-    """A second run computes nothing and writes the same tables; so does another workspace, filled backwards, with two workers."""
-    files = [encode(scene(seed, (200, 150))) for seed in range(130)] + [encode(scene(3, (200, 150)), quality=50)]
+@pytest.mark.parametrize("workers", [2, *(pytest.param(number, marks=pytest.mark.soak) for number in (4, 16))])
+def test_order_and_number_of_workers_change_nothing(recipe, fill, copied, request, workers):
+    """A second run computes nothing and writes the same tables; so does another workspace, filled in another order, with many workers."""
+    workspace, patch = (request.getfixturevalue(name) for name in ("workspace", "monkeypatch"))
+    patch.setattr(run, "_SHARD", 1)
+    files = list(copied)
     fill(files)
-    assert fingerprint(workspace, settings=SETTINGS) == {"photos": 131, "new": 131}
+    assert fingerprint(workspace, settings=SETTINGS) == {"photos": 18, "new": 18}
     cluster(recipe, workspace)
     first = {name: workspace.table_path(name).read_bytes() for name in ("fingerprints", "clusters", "unsure_pairs")}
     assert fingerprint(workspace, settings=SETTINGS)["new"] == 0
@@ -207,7 +210,7 @@ def test_order_and_number_of_workers_change_nothing(recipe, workspace, fill, sce
     other.blobs.put_many([Blob(data) for data in files])
     for name in ("photos", "candidates"):
         other.write_table(name, workspace.table(name))
-    fingerprint(other, settings=Settings(workers=2))
+    fingerprint(other, settings=Settings(workers=workers))
     cluster(recipe, other)
     assert {name: other.table_path(name).read_bytes() for name in first} == first
 

@@ -40,11 +40,8 @@ _PARTS = ("ordered", "places", "starts")
 
 def keys_of(photo_ids: list[str]) -> Keys:
     """Return the first 64 bits of each photo id, (n,); they sort as the ids do."""
-    letters = np.frombuffer("".join(photo_ids).encode("ascii"), dtype=np.uint8).reshape(-1, 64)[:, :16]
-    # The low four bits of 0..9 are their value; of a..f, which have a bit that digits lack, nine less.
-    digits = (letters & 15) + 9 * (letters >> 6)
-    pairs = digits[:, ::2] << 4 | digits[:, 1::2]
-    return pairs.view(">u8")[:, 0].astype(np.uint64)
+    # All four words of every id are read, and one is taken: faster than cutting a million strings.
+    return np.frombuffer(bytes.fromhex("".join(photo_ids)), dtype=">u8")[::4].astype(np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +103,7 @@ def load(folder: Path, keys: Keys, radius: int) -> Index | None:
             return None
         bands = tuple(Band(**band) for band in told["bands"])
         tables = tuple(
-            Table(*(np.load(folder / f"{number}-{part}.npy", mmap_mode="r") for part in _PARTS))
+            Table(*(np.load(folder / f"{number}-{part}.npy", mmap_mode="c") for part in _PARTS))
             for number in range(len(bands))
         )
         listed, tail_keys, tail = (np.load(folder / f"{name}.npy") for name in ("keys", "tail-keys", "tail"))

@@ -62,6 +62,15 @@ def _is_new(difference, bits, flips):
     return True
 
 
+@numba.njit(nogil=True, inline="always")
+def _closest(value, ordered, start, stop):
+    """Return the smallest distance to some hashes, without a branch, so that several are compared at once: few buckets hold a hit."""
+    best = np.uint64(64)
+    for place in range(start, stop):
+        best = min(best, _ones(value ^ ordered[place]))
+    return best
+
+
 @numba.njit(cache=True, nogil=True)
 def within_band(table, masks, radius, earlier, begin, found):
     """Write the pairs of one list that agree on a band, and return the bucket to go on with and how many were written.
@@ -69,23 +78,26 @@ def within_band(table, masks, radius, earlier, begin, found):
     `table` is what `bucketed` returned, `earlier` bits and flips of the bands before, `begin` the first bucket, `found` arrays of
     one length for first, second and distance. A bucket whose pairs do not fit is left for the next call.
     """
-    ordered, places, starts = table
+    ordered, places, signed = table
+    # An index that cannot be negative is not looked at before every access.
+    starts, changes, one = signed.view(np.uint64), masks.view(np.uint64), np.uint64(1)
     bits, flips = earlier
     first, second, distance = found
-    room, count = len(first), 0
-    for bucket in range(begin, len(starts) - 1):
-        start, end = starts[bucket], starts[bucket + 1]
-        if start == end:
-            continue
+    room, count = np.uint64(len(first)), np.uint64(0)
+    for bucket in range(np.uint64(begin), np.uint64(len(starts) - 1)):
+        start, end = starts[bucket], starts[bucket + one]
         kept = count
-        for mask in masks:
-            other = bucket ^ mask
-            if other < bucket:
+        for change in changes:
+            other = bucket ^ change
+            if start == end or other < bucket:
                 continue
-            stop = starts[other + 1]
+            stop = starts[other + one]
             for left in range(start, end):
                 value = ordered[left]
-                for right in range(left + 1 if mask == 0 else starts[other], stop):
+                behind = starts[other] if change else left + one
+                if _closest(value, ordered, behind, stop) > radius:
+                    continue
+                for right in range(behind, stop):
                     difference = value ^ ordered[right]
                     ones = _ones(difference)
                     if ones <= radius and _is_new(difference, bits, flips):
@@ -94,8 +106,8 @@ def within_band(table, masks, radius, earlier, begin, found):
                         first[count] = min(places[left], places[right])
                         second[count] = max(places[left], places[right])
                         distance[count] = ones
-                        count += 1
-    return len(starts) - 1, count
+                        count += one
+    return np.uint64(len(starts) - 1), count
 
 
 @numba.njit(cache=True, nogil=True)
@@ -105,19 +117,22 @@ def across_band(probes, table, band, radius, earlier, begin, found):
     `probes` are hashes and their places, best sorted by the band's bits; `band` is its shift and its masks.
     """
     values, origins = probes
-    ordered, places, starts = table
+    ordered, places, signed = table
     shift, masks = band
+    starts, changes, one = signed.view(np.uint64), masks.view(np.uint64), np.uint64(1)
     bits, flips = earlier
     first, second, distance = found
-    room, count = len(first), 0
+    room, count = np.uint64(len(first)), np.uint64(0)
     last = np.uint64(len(starts) - 2)
-    for probe in range(begin, len(values)):
+    for probe in range(np.uint64(begin), np.uint64(len(values))):
         value = values[probe]
-        bucket = np.int64((value >> np.uint64(shift)) & last)
+        bucket = (value >> np.uint64(shift)) & last
         kept = count
-        for mask in masks:
-            other = bucket ^ mask
-            for right in range(starts[other], starts[other + 1]):
+        for change in changes:
+            start, stop = starts[bucket ^ change], starts[(bucket ^ change) + one]
+            if _closest(value, ordered, start, stop) > radius:
+                continue
+            for right in range(start, stop):
                 difference = value ^ ordered[right]
                 ones = _ones(difference)
                 if ones <= radius and _is_new(difference, bits, flips):
@@ -126,5 +141,5 @@ def across_band(probes, table, band, radius, earlier, begin, found):
                     first[count] = origins[probe]
                     second[count] = places[right]
                     distance[count] = ones
-                    count += 1
-    return len(values), count
+                    count += one
+    return np.uint64(len(values)), count

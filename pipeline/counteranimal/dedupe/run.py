@@ -165,9 +165,9 @@ def _digested(
         [size[name] for name in prints.photo_ids],
         _entropies(workspace, prints),
     )
-    known = digests(
-        [prints.photo_ids[place] for place in places.tolist()], workspace.blobs, Parts(folder, "pixel_digests")
-    )
+    parts = Parts(folder, "pixel_digests")
+    parts.forget(parts.ids() - set(prints.photo_ids))
+    known = digests([prints.photo_ids[place] for place in places.tolist()], workspace.blobs, parts)
     return prints._replace(pixel_digests=[known.get(name, name) for name in prints.photo_ids])
 
 
