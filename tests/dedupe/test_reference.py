@@ -22,6 +22,7 @@ from counteranimal.images import decode
 from counteranimal.recipe import Recipe, RecipeClass, SourceSpec
 from counteranimal.settings import Settings
 
+HOOKS = Path(__file__).parents[1] / "images" / "hooks"
 RECIPE = Recipe(
     name="made",
     classes=(RecipeClass(id="fox", name="fox", imagenet=(277,)),),
@@ -168,14 +169,14 @@ def test_a_killed_list_goes_on(tmp_path, scene, encode, monkeypatch):
     out, hashed = tmp_path / "set.parquet", []
     monkeypatch.setattr(hash_list, "_SHARD", 1)
 
-    def once(data: bytes):
-        hashed.append(data)
+    def once(path: Path, *rest):
+        hashed.append(path)
         if len(hashed) == 3:
             raise KeyboardInterrupt
-        return real(data)
+        return real(path, *rest)
 
-    real = hash_list.hashes_in
-    monkeypatch.setattr(hash_list, "hashes_in", once)
+    real = hash_list._hashed
+    monkeypatch.setattr(hash_list, "_hashed", once)
     with pytest.raises(KeyboardInterrupt):
         list_folder(folder, out)
     assert not out.exists()
@@ -183,6 +184,19 @@ def test_a_killed_list_goes_on(tmp_path, scene, encode, monkeypatch):
     counts = list_folder(folder, out)
     assert (counts["hashed"], len(hashed)) == (4, 3 + 3)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_file_that_kills_its_decoder_is_a_row(tmp_path, scene, encode, monkeypatch):
+    """The list is written all the same, with the other photos of the folder."""
+    monkeypatch.syspath_prepend(str(HOOKS))
+    import faulty_decoders
+
+    monkeypatch.setattr(hash_list, "hashes_in", faulty_decoders.hash_or_crash)
+    photo = encode(scene(0, (120, 90)))
+    counts = list_folder(
+        written(tmp_path / "set", [photo, photo + b"crash", photo]), tmp_path / "set.parquet", workers=2
+    )
+    assert (counts["hashed"], counts["reasons"]) == (2, {"E_DECODE_CRASH": 1})
 
 
 def test_lists_that_cannot_be_compared_are_refused(workspace, tmp_path, scene, encode):

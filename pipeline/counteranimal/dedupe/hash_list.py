@@ -1,16 +1,18 @@
 """A hash list: the fingerprints of a folder of photos, to be held against other photos where those photos are not.
 
-Decides the file (Parquet, the fingerprint recipe in its metadata) and how it is made: in processes, a shard at a time, each kept until
-the whole list is written, so that a killed run goes on. A file that is no photo is a row with its reason. Leaves what a list is
-compared with to `reference`.
+Decides the file (Parquet, the fingerprint recipe in its metadata) and how it is made: a shard at a time, each kept until the whole
+list is written, so that a killed run goes on. The files come from anywhere, so they are decoded in processes of their own, and one
+that is no photo, or kills its decoder, is a row with its reason. Leaves what a list is compared with to `reference`.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,17 @@ from counteranimal import tables
 from counteranimal.dedupe.fingerprint import DEFAULT_RECIPE, hashes_in, recipe_name
 from counteranimal.errors import IntegrityError, Reason, Rejected, UsageError
 from counteranimal.ids import digest_of
-from counteranimal.pool import map_shards, shards_of
+from counteranimal.images import DecoderPool
+from counteranimal.pool import shards_of
+from counteranimal.progress import track
 
 __all__ = ["HashList", "list_folder", "read_hash_list"]
 
 _FORMAT = "counteranimal-hash-list/1"
 _SHARD = 256
 _MAX_BYTES = 64 * 1024 * 1024
+# A decoder loads numpy, whose threads reserve address space that they never touch.
+_MEMORY_MB = 4096
 _AGAIN = "make it again with `counteranimal fingerprint DIR`"
 
 
@@ -68,8 +74,9 @@ def list_folder(folder: Path, out: Path, *, workers: int = 1) -> dict[str, Any]:
     # The list itself, and what a killed run left of it, may lie inside the folder.
     kept = out.with_name(f".{out.name}.parts")
     found = [item for item in _files(folder) if kept not in item[0].parents]
-    shards = [(folder, kept, shard) for shard in shards_of(found, _SHARD)]
-    parts = list(map_shards(_list_shard, shards, workers=workers, title="fingerprint"))
+    with DecoderPool(workers, memory_mb=_MEMORY_MB) as decoders, ThreadPoolExecutor(workers) as readers:
+        hashed_by = functools.partial(_list_shard, folder, kept, (decoders, readers))
+        parts = [hashed_by(shard) for shard in track(shards_of(found, _SHARD), "fingerprint")]
     whole = tables.conform(
         "hash_list", pa.concat_tables([tables.read(path, "hash_list") for path in parts] or [tables.empty("hash_list")])
     )
@@ -141,18 +148,19 @@ def _files(folder: Path) -> Iterator[_Found]:
                 yield path, told.st_size, told.st_mtime_ns
 
 
-def _list_shard(shard: tuple[Path, Path, Sequence[_Found]]) -> Path:
-    folder, kept, found = shard
+def _list_shard(folder: Path, kept: Path, by: tuple[DecoderPool, ThreadPoolExecutor], found: Sequence[_Found]) -> Path:
+    decoders, readers = by
     names = [path.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode() for path, _, _ in found]
     facts = (f"{name} {size} {changed}" for name, (_, size, changed) in zip(names, found, strict=True))
     part = kept / f"{digest_of(recipe_name(DEFAULT_RECIPE), *facts)[:32]}.parquet"
     if not part.exists():
-        rows = [{"path": name, **_hashed(path, size)} for name, (path, size, _) in zip(names, found, strict=True)]
+        hashed = readers.map(lambda item: _hashed(item[0], item[1], decoders), found)
+        rows = [{"path": name, **row} for name, row in zip(names, hashed, strict=True)]
         tables.write(part, tables.conform("hash_list", rows))
     return part
 
 
-def _hashed(path: Path, size: int) -> dict[str, Any]:
+def _hashed(path: Path, size: int, decoders: DecoderPool) -> dict[str, Any]:
     if size > _MAX_BYTES:
         return {"status": "rejected", "reason": Reason.TOO_LARGE.value}
     try:
@@ -161,6 +169,6 @@ def _hashed(path: Path, size: int) -> dict[str, Any]:
         return {"status": "rejected", "reason": Reason.LOST.value}
     digest = hashlib.sha256(data).hexdigest()
     try:
-        return {"sha256": digest, **asdict(hashes_in(data)), "status": "ok"}
+        return {"sha256": digest, **asdict(decoders.apart(hashes_in, data)), "status": "ok"}
     except Rejected as rejected:
         return {"sha256": digest, "status": "rejected", "reason": rejected.reason.value}

@@ -26,6 +26,7 @@ __all__ = [
     "bucketed",
     "chosen",
     "cross_pairs_within",
+    "near_too",
     "ordered_pairs",
     "pairs_within",
     "searched",
@@ -78,6 +79,11 @@ def cross_pairs_within(a: Hashes, b: Hashes, radius: int, wanted: Wanted | None 
         return _gather(_blocks(a, b, radius, triangle=False), wanted)
     plan = plan_for(len(a), len(b), radius)
     return searched(a, ((band, bucketed(b, band)) for band in plan.bands), radius, wanted)
+
+
+def near_too(radius: int, first: Hashes, second: Hashes) -> Wanted:
+    """Return what keeps the pairs whose other hashes, `first` and `second`, are within a radius as well."""
+    return lambda pairs: np.bitwise_count(first[pairs.first] ^ second[pairs.second]) <= radius
 
 
 def bucketed(hashes: Hashes, band: Band) -> Table:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counteranimal.dedupe.index import Index, Keys, keys_of, load, store
-from counteranimal.dedupe.neighbours import Hashes, Pairs, Wanted, cross_pairs_within, pairs_within
+from counteranimal.dedupe.neighbours import Hashes, Pairs, Wanted, cross_pairs_within, near_too, pairs_within
 from counteranimal.recipe import DedupeRules
 
 __all__ = ["Fingerprints", "Proposal", "proposed"]
@@ -71,27 +71,22 @@ def proposed(
     stands = _Known(known, keys, straight, keep and keep / "phash", rules.phash_radius)
     turned = _Known(known, keys, flipped, keep and keep / "phash-mirrored", rules.phash_radius)
     radius = rules.phash_radius
-    near_too = functools.partial(_near_too, rules.dhash_radius)
+    too = functools.partial(near_too, rules.dhash_radius)
     dhash, dhash_flipped = prints.dhash, prints.dhash_mirrored
-    by_dhash = near_too(dhash[fresh], dhash[fresh]), near_too(dhash[fresh], dhash[known])
+    by_dhash = too(dhash[fresh], dhash[fresh]), too(dhash[fresh], dhash[known])
     near = [
         _at(pairs_within(straight[fresh], radius, by_dhash[0]), fresh, fresh),
         _at(stands.search(straight[fresh], by_dhash[1]), fresh, known),
     ]
-    by_dhash = near_too(dhash[fresh], dhash_flipped[fresh]), near_too(dhash[fresh], dhash_flipped[known])
+    by_dhash = too(dhash[fresh], dhash_flipped[fresh]), too(dhash[fresh], dhash_flipped[known])
     mirrored = [
         _at(cross_pairs_within(straight[fresh], flipped[fresh], radius, by_dhash[0]), fresh, fresh),
         _at(turned.search(straight[fresh], by_dhash[1]), fresh, known),
-        _turned(_at(stands.search(flipped[fresh], near_too(dhash_flipped[fresh], dhash[known])), fresh, known)),
+        _turned(_at(stands.search(flipped[fresh], too(dhash_flipped[fresh], dhash[known])), fresh, known)),
     ]
     for side in (stands, turned):
         side.add(fresh)
     return sorted([*_sided("near", near, prints), *_sided("mirror", mirrored, prints)])
-
-
-def _near_too(radius: int, first: Hashes, second: Hashes) -> Wanted:
-    """Return what keeps the pairs whose other hashes are within a radius as well."""
-    return lambda pairs: np.bitwise_count(first[pairs.first] ^ second[pairs.second]) <= radius
 
 
 class _Known:

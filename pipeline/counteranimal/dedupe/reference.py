@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from counteranimal.dedupe.exact import NEARLY_UNIFORM
 from counteranimal.dedupe.fingerprint import DEFAULT_RECIPE, recipe_name
 from counteranimal.dedupe.hash_list import HashList, read_hash_list
-from counteranimal.dedupe.neighbours import cross_pairs_within
+from counteranimal.dedupe.neighbours import cross_pairs_within, near_too
 from counteranimal.dedupe.proposals import Fingerprints
 from counteranimal.errors import IntegrityError, UsageError
 from counteranimal.recipe import DedupeRules
@@ -166,18 +166,17 @@ def _near(
     paths = rows.column("path").to_pylist()
     theirs = {name: rows.column(name).to_numpy().astype(np.uint64) for name in ("phash", "dhash")}
     even_there = rows.column("entropy").to_numpy() < NEARLY_UNIFORM
-    widest = max(rules.phash_radius, _NEAR)
+    widest, widest_too = max(rules.phash_radius, _NEAR), max(rules.dhash_radius, _NEAR)
     for mirrored in (False, True):
         phash, dhash = (prints.phash_mirrored, prints.dhash_mirrored) if mirrored else (prints.phash, prints.dhash)
-        pairs = cross_pairs_within(phash, theirs["phash"], widest)
+        pairs = cross_pairs_within(phash, theirs["phash"], widest, near_too(widest_too, dhash, theirs["dhash"]))
         bits = np.bitwise_count(dhash[pairs.first] ^ theirs["dhash"][pairs.second])
         even = (entropies[pairs.first] < NEARLY_UNIFORM) | even_there[pairs.second]
         columns = (pairs.first, pairs.second, pairs.distance, bits, even)
         for first, second, a, b, uniform in zip(*(column.tolist() for column in columns), strict=True):
-            if b <= max(rules.dhash_radius, _NEAR):
-                sure = a <= _NEAR and b <= _NEAR and not uniform
-                rule = _rule(mirrored=mirrored, sure=sure, uniform=uniform)
-                yield Overlap(0 if sure else 1, a, b, mirrored, paths[second], prints.photo_ids[first], item.name, rule)
+            sure = a <= _NEAR and b <= _NEAR and not uniform
+            rule = _rule(mirrored=mirrored, sure=sure, uniform=uniform)
+            yield Overlap(0 if sure else 1, a, b, mirrored, paths[second], prints.photo_ids[first], item.name, rule)
 
 
 def _rule(*, mirrored: bool, sure: bool, uniform: bool) -> str:

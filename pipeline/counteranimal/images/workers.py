@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -24,6 +24,7 @@ from counteranimal.images.decode import ImageInfo, inspect
 __all__ = ["DecoderPool"]
 
 _Outcome = tuple[str, str] | tuple[str, int, int, bool]
+Result = TypeVar("Result")
 
 
 class DecoderPool:
@@ -84,6 +85,14 @@ class DecoderPool:
         with self._outcomes():
             return _info(await asyncio.wrap_future(self._schedule(data)))
 
+    def apart(self, function: Callable[[bytes], Result], data: bytes) -> Result:
+        """Run an importable function on the bytes in a worker and return its result, plain values; raises as `inspect` does."""
+        with self._outcomes():
+            rejected, result = self._pool.schedule(_apart, (function, data), timeout=self._timeout).result()
+        if rejected is not None:
+            raise Rejected(Reason(rejected[0]), rejected[1])
+        return result  # type: ignore[no-any-return]
+
     def _schedule(self, data: bytes) -> Future[_Outcome]:
         return self._pool.schedule(_run, (self._function, data), timeout=self._timeout)
 
@@ -115,6 +124,14 @@ def _limit(memory_mb: int) -> None:
     """Bound a worker's address space and forbid core files."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb * 1_000_000, memory_mb * 1_000_000))
+
+
+def _apart(function: Callable[[bytes], Any], data: bytes) -> tuple[tuple[str, str] | None, Any]:
+    """Return (None, result), or ((code, detail), None) of a rejection."""
+    try:
+        return None, function(data)
+    except Rejected as rejected:
+        return (str(rejected.reason), rejected.detail), None
 
 
 def _run(function: Callable[[bytes], ImageInfo], data: bytes) -> _Outcome:
