@@ -178,6 +178,8 @@ def test_an_index_of_other_photos_is_not_used(tmp_path: Path):
     assert index.load(tmp_path / "index", keys, 10) is not None
     assert index.load(tmp_path / "index", keys[1:], 10) is None
     assert index.load(tmp_path / "index", keys, 12) is None
-    (tmp_path / "index" / "0-starts.npy").write_bytes(b"torn")
-    assert index.load(tmp_path / "index", keys, 10) is None
+    whole = (tmp_path / "index" / "0-starts").read_bytes()
+    for torn in (b"torn", b"", whole[:-8]):
+        (tmp_path / "index" / "0-starts").write_bytes(torn)
+        assert index.load(tmp_path / "index", keys, 10) is None
     assert index.load(tmp_path / "nowhere", keys, 10) is None
