@@ -12,6 +12,7 @@ import functools
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,24 @@ from numpy.typing import NDArray
 __all__ = ["Band", "Plan", "plan_for"]
 
 _BITS = 64
-# Nanoseconds of one core, measured by bench/dedupe_neighbours.py: comparing two hashes, going to a bucket, going there for one hash
-# more, and sorting one hash into the buckets of a band. The tables of wide bands are seldom in a cache.
-_COMPARE, _BUCKET, _PROBE, _SORT = 0.42, 2.0, 12.0, 20.0
+
+
+class _Costs(NamedTuple):
+    """Nanoseconds of one core, measured by bench/dedupe_neighbours.py.
+
+    For comparing two hashes, going to a bucket, going there for one hash more, and sorting one hash into the buckets of a band.
+    """
+
+    compare: float
+    bucket: float
+    probe: float
+    sort: float
+
+
+_COMPILED = _Costs(compare=0.42, bucket=2.0, probe=12.0, sort=20.0)
+# Numpy makes arrays of all candidates, and goes through all hashes once for every mask.
+_PLAIN = _Costs(compare=20.0, bucket=0.0, probe=100.0, sort=100.0)
+# The tables of wide bands are seldom in a cache.
 _FAR, _NEAR_BITS = 3.0, 18
 # Going to a bucket on a page of memory where the probe before has not been, and how many hashes lie on a page.
 _APART, _PAGE = 60.0, 512
@@ -64,8 +80,10 @@ class Plan:
     seconds: float
 
 
-def plan_for(probes: int, stored: int | None, radius: int) -> Plan:
+def plan_for(probes: int, stored: int | None, radius: int, *, compiled: bool = True) -> Plan:
     """Return the cheapest exact plan for finding all of `probes` hashes among `stored` others, or among themselves (None).
+
+    `compiled` says whether numba's loops or numpy will do it.
 
     Raises
     ------
@@ -80,7 +98,8 @@ def plan_for(probes: int, stored: int | None, radius: int) -> Plan:
     if not 0 <= radius < _BITS:
         raise ValueError(f"a radius of {radius} bits is outside 0..{_BITS - 1}")
     cuts = (_cut(number, radius) for number in range(3, max(3, radius + 1) + 1))
-    return min((Plan(bands, _seconds(bands, probes, stored)) for bands in cuts), key=lambda plan: plan.seconds)
+    costs = _COMPILED if compiled else _PLAIN
+    return min((Plan(bands, _seconds(bands, probes, stored, costs)) for bands in cuts), key=lambda plan: plan.seconds)
 
 
 def _cut(number: int, radius: int) -> tuple[Band, ...]:
@@ -95,19 +114,21 @@ def _cut(number: int, radius: int) -> tuple[Band, ...]:
     return tuple(bands)
 
 
-def _seconds(bands: tuple[Band, ...], probes: int, stored: int | None) -> float:
+def _seconds(bands: tuple[Band, ...], probes: int, stored: int | None, costs: _Costs) -> float:
     nanoseconds = 0.0
     for band in bands:
         buckets = 2**band.width
         far = 1.0 if band.width <= _NEAR_BITS else _FAR
         if stored is None:
             # Each two buckets meet once, and all of one's hashes go to the other together.
-            gone_to = min(probes, buckets) * _BUCKET + probes / 2 * _PROBE
+            gone_to = min(probes, buckets) * costs.bucket + probes / 2 * costs.probe
             compared, sorted_in = probes**2 / 2, probes
         else:
             # Probes are sorted, so few of them lie far apart.
             apart = _APART * min(1.0, stored / max(probes, 1) / _PAGE)
-            gone_to = probes * (_BUCKET + _PROBE + apart)
+            gone_to = probes * (costs.bucket + costs.probe + apart)
             compared, sorted_in = probes * stored, probes + stored
-        nanoseconds += band.changes * (far * gone_to + compared / buckets * _COMPARE) + sorted_in * _SORT + buckets
+        nanoseconds += (
+            band.changes * (far * gone_to + compared / buckets * costs.compare) + sorted_in * costs.sort + buckets
+        )
     return nanoseconds * 1e-9

@@ -37,7 +37,8 @@ _ROWS, _COLUMNS = 256, 16_384
 # Up to so many comparisons numpy is done before numba is loaded.
 _FEW = 50_000_000
 _ROOM = 1 << 16
-_CANDIDATES = 1 << 22
+# Arrays of so many candidates stay in a cache.
+_CANDIDATES = 1 << 16
 
 Hashes = NDArray[np.uint64]
 Wanted = Callable[["Pairs"], NDArray[np.bool_]]
@@ -77,7 +78,7 @@ def cross_pairs_within(a: Hashes, b: Hashes, radius: int, wanted: Wanted | None 
     """Return every wanted pair (index into `a`, index into `b`) whose Hamming distance is at most `radius` bits."""
     if len(a) * len(b) <= _FEW:
         return _gather(_blocks(a, b, radius, triangle=False), wanted)
-    plan = plan_for(len(a), len(b), radius)
+    plan = plan_for(len(a), len(b), radius, compiled=_has_numba())
     return searched(a, ((band, bucketed(b, band)) for band in plan.bands), radius, wanted)
 
 
@@ -110,7 +111,7 @@ def searched(probes: Hashes, tables: Iterable[tuple[Band, Table]], radius: int, 
 
 def _among(hashes: Hashes, radius: int) -> Iterator[Pairs]:
     """Yield the pairs of a list among itself, band by band."""
-    bands = plan_for(len(hashes), None, radius).bands
+    bands = plan_for(len(hashes), None, radius, compiled=_has_numba()).bands
     for band, table, earlier in _with_earlier((band, bucketed(hashes, band)) for band in bands):
         if not _has_numba():
             yield from _plain(hashes, table, (band, radius, earlier), among=True)
