@@ -23,7 +23,7 @@ _BITS = 64
 
 
 class _Costs(NamedTuple):
-    """Nanoseconds of one core, measured by bench/dedupe_neighbours.py.
+    """Nanoseconds of one core; bench/dedupe_neighbours.py prints what they add up to beside what was measured.
 
     For comparing two hashes, going to a bucket, going there for one hash more, and sorting one hash into the buckets of a band.
     """
