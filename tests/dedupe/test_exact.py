@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from counteranimal.dedupe.exact import NEARLY_UNIFORM, digests, may_be_equal
 from counteranimal.dedupe.fingerprint import pixel_digest
+from counteranimal.errors import IntegrityError
 from counteranimal.workspace import Blob
 
 
@@ -26,3 +28,10 @@ def test_a_photo_is_digested_once(workspace, scene, encode, monkeypatch):
     assert digests(ids[1:], workspace.blobs, parts) == dict(zip(ids, map(pixel_digest, data), strict=True))
     monkeypatch.setattr("counteranimal.dedupe.exact.pixel_digest", None)
     assert set(digests(ids, workspace.blobs, parts)) == set(ids)
+
+
+def test_a_photo_that_does_not_decode_in_full_is_named(workspace):
+    """Whoever decodes a stored photo says which one is broken."""
+    [photo_id] = workspace.blobs.put_many([Blob(b"\xff\xd8\xff no photo")])
+    with pytest.raises(IntegrityError, match=f"photo {photo_id} was accepted but does not decode"):
+        digests([photo_id], workspace.blobs, workspace.parts("pixel_digests", "made"))

@@ -180,6 +180,17 @@ def test_a_manifest_of_another_spelling_is_refused(
     assert any(MANIFEST in problem for problem in report.problems)
 
 
+@pytest.mark.case("H13")
+def test_a_release_from_before_reference_sets_verifies(released: Released, tmp_path: Path) -> None:
+    """Its manifest says nothing of hash lists, in canonical spelling; that is read as: not checked."""
+    folder = released.copy_of(tmp_path)
+    content = json.loads((folder / MANIFEST).read_bytes())
+    assert content.pop("references") == []
+    (folder / MANIFEST).write_bytes(rfc8785.dumps(content))
+    reseal(folder, released.private_key)
+    assert checked(folder, released).problems == ()
+
+
 @pytest.mark.case("H08")
 def test_unsigned_stripped_and_foreign_signatures_are_refused(released: Released, tmp_path: Path) -> None:
     """With a pinned key, a missing signature and one by another key are refused; without one, stripping is still seen."""

@@ -141,3 +141,12 @@ def test_atomic_writing_sets_the_mode_it_was_asked_for(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+
+
+def test_a_bare_name_is_written_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path without a folder, as people type it, has its temporary file beside it and not in the root of the system."""
+    monkeypatch.chdir(tmp_path)
+    temporary = write_temporary(Path("recipe.toml"), b"x", 0o644)
+    assert temporary.resolve().parent == tmp_path
+    write_atomically(Path("recipe.toml"), b"y")
+    assert (tmp_path / "recipe.toml").read_bytes() == b"y"

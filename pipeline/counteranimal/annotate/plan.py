@@ -67,9 +67,7 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
         rng=rng,
     )
     dealt = assign(list(drawn), workers, votes_per_photo=rules.votes_per_photo, rng=rng)
-    doubtful = doubts(workspace)
-    # A bad source or crop shows at once: the most doubtful photos come first, all others in the order dealt.
-    dealt = {worker: sorted(own, key=lambda photo: -doubtful.get(photo, 0)) for worker, own in dealt.items()}
+    dealt = _doubtful_first(dealt, doubts(workspace))
     in_select = {photo for photo in drawn if fold_of(recipe.seed, frame[photo]["fold_unit"]) == "select"}
     known = {photo for photo, word in proposed.items() if backgrounds()[word].decides}
     shown = blind_or_shown(dealt, may_show=in_select & known, rng=rng)
@@ -89,6 +87,11 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
     )
     record_event(journal, round_id, "planned", planned.content(), now=now)
     return summary(planned, already=False)
+
+
+def _doubtful_first(dealt: Mapping[str, Sequence[str]], doubtful: Mapping[str, int]) -> dict[str, list[str]]:
+    """Return each worker's photos with the most doubtful ones first, since they show a bad source or crop at once; others as dealt."""
+    return {worker: sorted(own, key=lambda photo: -doubtful.get(photo, 0)) for worker, own in dealt.items()}
 
 
 def _frame(

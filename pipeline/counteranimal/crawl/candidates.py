@@ -27,9 +27,9 @@ class Offer:
     """One photo as a source states it; every text may be missing upstream.
 
     `licence_raw` is the photo's own licence, never its record's or its data set's. `licence_version` is what the source says
-    its unversioned codes mean. There is no place for coordinates. Bytes that have not the stated `sha256` (hex) and `size` are refused
-    when they come. `refused` says why the source itself turns the item away: a
-    line it cannot read is an offer too, so that it is a row with a reason.
+    its unversioned codes mean. There is no place for coordinates. Bytes that have not the stated `sha256` (hex) and `size` are
+    refused when they come. `refused` says why the source itself turns the item away: a line it cannot read is an offer too, so
+    that it is a row with a reason.
     """
 
     native_id: str

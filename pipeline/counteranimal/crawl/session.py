@@ -29,10 +29,8 @@ from counteranimal.workspace import Journal, Workspace
 
 __all__ = ["Session", "openings"]
 
-
-_OPENED_AT_ONCE = 128
-# Attempts that are claimed at once where runs share a journal: few, so that they share a host's photos.
-_SHARED_AT_ONCE = 16
+# Attempts that are read from the journal at once; few where runs share it, since they are claimed and runs share a host's photos.
+_OPENED_AT_ONCE, _SHARED_AT_ONCE = 128, 16
 
 
 def openings(recipe: Recipe, journal: Journal, settings: Settings, clock: Clock) -> list[Opening]:

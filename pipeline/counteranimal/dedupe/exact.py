@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counteranimal import tables
-from counteranimal.dedupe.fingerprint import pixel_digest
+from counteranimal.dedupe.fingerprint import of_stored, pixel_digest
 from counteranimal.pool import shards_of
 from counteranimal.progress import track
 from counteranimal.workspace import Blobs, Parts
@@ -58,16 +58,10 @@ def digests(photo_ids: Sequence[str], blobs: Blobs, parts: Parts) -> dict[str, s
     Raises
     ------
     IntegrityError
-        If a photo is missing from the store or changed.
-    Rejected
-        If one does not decode.
+        If a photo is missing from the store, changed or does not decode; the sentence names it.
     """
     for names in track(shards_of(parts.missing(photo_ids), _SHARD), "Comparing pixels"):
-        parts.write(
-            tables.conform(
-                "pixel_digests",
-                [{"photo_id": name, "pixel_digest": pixel_digest(blobs.read(name))} for name in names],
-            )
-        )
+        rows = [{"photo_id": name, "pixel_digest": of_stored(blobs, name, pixel_digest)} for name in names]
+        parts.write(tables.conform("pixel_digests", rows))
     known = parts.view()
     return dict(zip(known["photo_id"].to_pylist(), known["pixel_digest"].to_pylist(), strict=True))

@@ -14,25 +14,30 @@ lowest frequencies against their median. dHash: 9 x 8 grey by Lanczos, each pixe
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from counteranimal.dedupe.lanczos import tiny_pictures
+from counteranimal.errors import IntegrityError, Rejected
 from counteranimal.images import DECODER, decode, grey_thumbnail
+from counteranimal.workspace import Blobs
 
 __all__ = [
     "DEFAULT_RECIPE",
     "FingerprintRecipe",
     "Hashes",
     "hashes_in",
+    "of_stored",
     "pixel_digest",
     "recipe_name",
 ]
 
+Result = TypeVar("Result")
 FingerprintRecipe = Literal["draft128-2", "reference-1"]
 DEFAULT_RECIPE: FingerprintRecipe = "draft128-2"
 
@@ -78,6 +83,16 @@ def hashes_in(data: bytes, recipe: FingerprintRecipe = DEFAULT_RECIPE) -> Hashes
         dhash_mirrored=_rising(steps[:, ::-1]),
         entropy=float(grey.entropy()),
     )
+
+
+def of_stored(blobs: Blobs, photo_id: str, made_of: Callable[[bytes], Result]) -> Result:
+    """Return what is made of a stored photo's bytes; raises IntegrityError, naming the photo, where it is gone or does not decode."""
+    try:
+        return made_of(blobs.read(photo_id))
+    except Rejected as rejected:
+        raise IntegrityError(
+            f"photo {photo_id} was accepted but does not decode ({rejected}); withdraw it or crawl it again"
+        ) from rejected
 
 
 def pixel_digest(data: bytes) -> str:

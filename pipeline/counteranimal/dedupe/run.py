@@ -24,12 +24,12 @@ from counteranimal import tables
 from counteranimal.dedupe.answers import answered
 from counteranimal.dedupe.confirm import Link, exact_links, links_of, looked_at
 from counteranimal.dedupe.exact import digests, may_be_equal
-from counteranimal.dedupe.fingerprint import DEFAULT_RECIPE, hashes_in, recipe_name
+from counteranimal.dedupe.fingerprint import DEFAULT_RECIPE, hashes_in, of_stored, recipe_name
 from counteranimal.dedupe.keep import Member, cluster_rows, unsettled
 from counteranimal.dedupe.proposals import Fingerprints, Proposal, proposed
 from counteranimal.dedupe.reference import checks, overlaps, stored
 from counteranimal.dedupe.second_look import RULE, Look, look_at
-from counteranimal.errors import IntegrityError, Rejected
+from counteranimal.errors import IntegrityError
 from counteranimal.ids import digest_of
 from counteranimal.pool import map_shards, shards_of
 from counteranimal.progress import track
@@ -100,10 +100,10 @@ def cluster(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
     known = [replace(members[name], pixel_digest=digest) for name, digest in pixels]
     lists = stored(workspace)
     overlapping = overlaps(prints, _entropies(workspace, prints), lists, recipe.dedupe)
-    struck = {found.photo_id: found for found in reversed(overlapping) if found.sure}
+    struck = {overlap.photo_id: overlap for overlap in reversed(overlapping) if overlap.sure}
     rows = cluster_rows(known, links, burst_seconds=recipe.dedupe.burst_seconds, overlaps=struck)
     workspace.write_table("clusters", tables.conform("clusters", rows))
-    told = tables.conform("reference_overlaps", [found.row() for found in overlapping])
+    told = tables.conform("reference_overlaps", [overlap.row() for overlap in overlapping])
     workspace.write_table("reference_overlaps", told)
     compared = checks(lists, overlapping, rows)
     workspace.write_table("references", tables.conform("references", compared))
@@ -179,16 +179,9 @@ def _accepted(workspace: Workspace) -> pa.Table:
 def _fingerprint_shard(shard: tuple[Path, Sequence[str]]) -> list[dict[str, Any]]:
     root, photo_ids = shard
     blobs = Blobs(root)
-    rows = []
-    for photo_id in photo_ids:
-        try:
-            hashes = hashes_in(blobs.read(photo_id))
-            rows.append({"photo_id": photo_id, **asdict(hashes), "recipe": recipe_name(DEFAULT_RECIPE)})
-        except Rejected as rejected:
-            raise IntegrityError(
-                f"photo {photo_id} was accepted but does not decode ({rejected}); withdraw it or crawl it again"
-            ) from rejected
-    return rows
+    recipe = recipe_name(DEFAULT_RECIPE)
+    hashed = ((photo_id, of_stored(blobs, photo_id, hashes_in)) for photo_id in photo_ids)
+    return [{"photo_id": photo_id, **asdict(hashes), "recipe": recipe} for photo_id, hashes in hashed]
 
 
 def _looks(blobs: Blobs) -> Any:

@@ -13,7 +13,7 @@ import io
 
 from PIL import Image
 
-from counteranimal.errors import Reason, Rejected
+from counteranimal.errors import MissingDependency, Reason, Rejected
 from counteranimal.images.container import Container
 from counteranimal.images.jpeg import looks_whole
 from counteranimal.images.webp import without_end
@@ -30,8 +30,8 @@ _PROOFS = {
 def is_suspect(container: Container) -> bool:
     """Say whether something speaks for damage without proving it; the file has been decoded before.
 
-    JPEG: a scan holds more bytes than its pixels need or a run of zeros, or coefficients were never sent to their last bit. WebP: the image holds a
-    run of zeros and needs none of its last bytes.
+    JPEG: a scan holds more bytes than its pixels need or a run of zeros, or coefficients were never sent to their last bit. WebP:
+    the image holds a run of zeros and needs none of its last bytes.
 
     Raises
     ------
@@ -48,8 +48,10 @@ def is_suspect(container: Container) -> bool:
 
 def _complaint(data: bytes) -> bool:
     """Say whether libjpeg warns of a file; decoding at an eighth reads all of its compressed bytes and few of its pixels."""
-    import simplejpeg
-
+    try:
+        import simplejpeg
+    except ImportError as error:
+        raise MissingDependency("looking for damage needs simplejpeg; install counteranimal[crawl]") from error
     try:
         _, _, colours, _ = simplejpeg.decode_jpeg_header(data)
         wanted = "CMYK" if colours in {"CMYK", "YCCK"} else "GRAY"

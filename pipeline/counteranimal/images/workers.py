@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar, cast
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -23,8 +23,8 @@ from counteranimal.images.decode import ImageInfo, inspect
 
 __all__ = ["DecoderPool"]
 
-_Outcome = tuple[str, str] | tuple[str, int, int, bool]
 Result = TypeVar("Result")
+_Outcome = tuple[tuple[str, str] | None, Result | None]
 
 
 class DecoderPool:
@@ -77,24 +77,20 @@ class DecoderPool:
         Rejected
             As `decode` does, and E_DECODE_CRASH, E_DECODE_TIMEOUT or E_DECODE_MEMORY when the worker dies, hangs or grows.
         """
-        with self._outcomes():
-            return _info(self._schedule(data).result())
+        return self.apart(self._function, data)
 
     async def inspected(self, data: bytes) -> ImageInfo:
         """Do what `inspect` does without blocking the event loop; a cancelled call ends its worker."""
         with self._outcomes():
-            return _info(await asyncio.wrap_future(self._schedule(data)))
+            return _accepted(await asyncio.wrap_future(self._schedule(self._function, data)))
 
     def apart(self, function: Callable[[bytes], Result], data: bytes) -> Result:
-        """Run an importable function on the bytes in a worker and return its result, plain values; raises as `inspect` does."""
+        """Run an importable function on the bytes in a worker and return its result; raises as `inspect` does."""
         with self._outcomes():
-            rejected, result = self._pool.schedule(_apart, (function, data), timeout=self._timeout).result()
-        if rejected is not None:
-            raise Rejected(Reason(rejected[0]), rejected[1])
-        return result  # type: ignore[no-any-return]
+            return _accepted(self._schedule(function, data).result())
 
-    def _schedule(self, data: bytes) -> Future[_Outcome]:
-        return self._pool.schedule(_run, (self._function, data), timeout=self._timeout)
+    def _schedule(self, function: Callable[[bytes], Result], data: bytes) -> Future[_Outcome[Result]]:
+        return self._pool.schedule(_run, (function, data), timeout=self._timeout)
 
     @contextmanager
     def _outcomes(self) -> Iterator[None]:
@@ -113,11 +109,11 @@ class DecoderPool:
             raise EnvironmentFailure(f"the decoder processes cannot be used ({error}); run again") from error
 
 
-def _info(outcome: _Outcome) -> ImageInfo:
-    if len(outcome) == 2:
-        reason, detail = outcome
-        raise Rejected(Reason(reason), detail)
-    return ImageInfo(*outcome)
+def _accepted(outcome: _Outcome[Result]) -> Result:
+    rejected, result = outcome
+    if rejected is not None:
+        raise Rejected(Reason(rejected[0]), rejected[1])
+    return cast("Result", result)
 
 
 def _limit(memory_mb: int) -> None:
@@ -126,18 +122,9 @@ def _limit(memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb * 1_000_000, memory_mb * 1_000_000))
 
 
-def _apart(function: Callable[[bytes], Any], data: bytes) -> tuple[tuple[str, str] | None, Any]:
-    """Return (None, result), or ((code, detail), None) of a rejection."""
+def _run(function: Callable[[bytes], Result], data: bytes) -> _Outcome[Result]:
+    """Return (None, result), or ((code, detail), None) of a rejection: an exception of ours does not cross back as it is."""
     try:
         return None, function(data)
     except Rejected as rejected:
         return (str(rejected.reason), rejected.detail), None
-
-
-def _run(function: Callable[[bytes], ImageInfo], data: bytes) -> _Outcome:
-    """Return an ImageInfo's values, or (code, detail) of a rejection: plain values are all that crosses back."""
-    try:
-        info = function(data)
-    except Rejected as rejected:
-        return (str(rejected.reason), rejected.detail)
-    return (info.mime, info.width, info.height, info.suspect)

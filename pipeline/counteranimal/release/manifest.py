@@ -124,9 +124,10 @@ class Manifest(_Strict):
     counts: Counts
     conservation: Conserved
     photos: Photos
-    references: Annotated[
-        list[ReferenceRecord], Field(description="hash lists the photos were compared with; empty: not checked")
-    ]
+    references: list[ReferenceRecord] = Field(
+        default=[],
+        description="hash lists the photos were compared with; empty, or absent in releases made before there were any: not checked",
+    )
     recipe: dict[str, Any]
     caveats: list[str]
     signed_by: Digest | None = Field(description="raw Ed25519 public key in hexadecimal; null for an unsigned release")
@@ -135,7 +136,8 @@ class Manifest(_Strict):
 
 def render(manifest: Manifest) -> bytes:
     """Return the one spelling of a manifest."""
-    return rfc8785.dumps(manifest.model_dump(mode="json"))
+    absent = {"references"} - manifest.model_fields_set
+    return rfc8785.dumps(manifest.model_dump(mode="json", exclude=absent))
 
 
 def parse(data: bytes) -> Manifest:

@@ -87,7 +87,7 @@ def gather(
 
 
 def _references(workspace: Workspace, release: Release | None) -> list[str]:
-    rows = release.manifest["references"] if release else workspace.table_or_empty("references").to_pylist()
+    rows = release.manifest.get("references", []) if release else workspace.table_or_empty("references").to_pylist()
     return [row["name"] for row in rows]
 
 

@@ -118,8 +118,9 @@ def write_temporary(path: Path, data: bytes, mode: int, writer: str = "") -> Pat
 
 
 def _write(path: str, data: bytes, mode: int, writer: str, *, sync: bool) -> str:
-    folder, _, name = path.rpartition("/")
-    temporary = f"{folder}/.{name}.{writer or os.getpid()}.{secrets.token_hex(4)}{TEMPORARY}"
+    # Kept with its slash: a bare name lies in the working folder, not in the root.
+    folder, slash, name = path.rpartition("/")
+    temporary = f"{folder}{slash}.{name}.{writer or os.getpid()}.{secrets.token_hex(4)}{TEMPORARY}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         left = memoryview(data)
