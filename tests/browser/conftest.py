@@ -37,9 +37,9 @@ SWITCHES = [
 FAR_AWAY = 4_000_000_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium; Playwright's event loop runs in this thread until it is closed, so no other module may follow inside it."""
     if not CHROMIUM.exists():
         pytest.skip("no Chromium here; `apt-get install --no-install-recommends chromium chromium-driver` brings one")
     with sync_playwright() as driver:
