@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import random
@@ -366,6 +367,23 @@ def test_spent_budget_ends_the_run_and_keeps_what_was_done(site: CrawledSite, wo
         crawl(recipe, later=timedelta(hours=1))
     assert len(site.seen) == 5
     assert crawl(recipe, later=timedelta(days=2))["stored"] == 2
+
+
+def test_few_photos_are_asked_for_side_by_side_too(site: CrawledSite, workspace: Workspace, crawl: Crawl):
+    """Four photos of a host that allows four at a time are under way together: none is answered before all are asked for."""
+    together = asyncio.Barrier(4)
+
+    def waiting(number: int) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            async with asyncio.timeout(8):
+                await together.wait()
+            return web.Response(body=jpeg(number))
+
+        return handle
+
+    recipe = recipe_of(source_of(site, in_flight=4))
+    offer(site, {number: waiting(number) for number in range(1, 5)})
+    assert crawl(recipe)["stored"] == 4
 
 
 def test_dead_host_says_so_and_leaves_its_photos_pending(site: CrawledSite, workspace: Workspace, crawl: Crawl):

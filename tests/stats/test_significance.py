@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,7 +31,16 @@ def test_mcnemar_is_a_binomial_test(first: int, second: int) -> None:
     assert mcnemar_exact(first, second) == mcnemar_exact(second, first)
 
 
+@pytest.fixture(scope="module")
+def small_heap() -> Iterator[None]:
+    """Keep what is loaded out of the garbage collector: statsmodels calls it for every adjustment, a second each in a full process."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.mark.case("I12")
+@pytest.mark.usefixtures("small_heap")
 @settings(deadline=None)
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=30))
 def test_holm_agrees_with_statsmodels(p_values: list[float]) -> None:

@@ -167,10 +167,10 @@ class Crew:
             stop.cancel()
 
     async def _serve(self, queue: _Queue) -> None:
-        while queue and not self._stop.is_set():
+        # Only `next` knows when a queue has ended: while its last attempts are being opened, it holds none.
+        while not self._stop.is_set():
             async with self._room:
                 attempt = await queue.next()
-                # None: others emptied the queue while this one waited for room, or another run holds what was left.
                 if attempt is None or self._stop.is_set():
                     return
                 if await self._attempt(attempt):
