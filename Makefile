@@ -11,6 +11,8 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export HF_HUB_OFFLINE ?= 1
 # The environments are ours: without their bytecode every process compiles torch and Prefect anew, half a minute each time.
 unexport PYTHONDONTWRITEBYTECODE
+# The two environments are made side by side.
+MAKEFLAGS += -j2
 
 # Said where a package index does not answer; pip's and uv's own words stand above it.
 UNREACHABLE = { echo "the packages cannot be installed (see above); check the network, or the index that pip is configured for, and run the same command again" >&2; exit 4; }
@@ -41,11 +43,11 @@ docs: install ## write the generated pages of docs/reference
 
 install: .venv/.installed ## the project's environment, .venv
 
-label-studio: .venv-label-studio/.installed ## the Label Studio server's own environment
+label-studio: .venv-label-studio/share/empty/label_studio.sqlite3 ## the Label Studio server's own environment
 
 peers: .venv-peers/.installed ## the other tools that bench/ compares with, in .venv-peers
 
-browser: ## Chromium for the browser tests (Debian)
+browser: | $(UV) ## Chromium for the browser tests (Debian)
 	@if ! command -v chromium >/dev/null; then
 	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then
 	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null
@@ -54,7 +56,7 @@ browser: ## Chromium for the browser tests (Debian)
 	  fi
 	fi
 
-database: ## PostgreSQL and strace for the journal's tests (Debian)
+database: | browser ## PostgreSQL and strace for the journal's tests (Debian)
 	@if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || ! command -v strace >/dev/null; then
 	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then
 	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends postgresql strace >/dev/null
@@ -87,6 +89,17 @@ $(UV):
 	@echo "installing Label Studio into .venv-label-studio" >&2
 	[ -x .venv-label-studio/bin/python ] || $(UV) venv --quiet --python $(PYTHON) .venv-label-studio
 	$(UV) pip install --quiet --python .venv-label-studio/bin/python label-studio==1.23.2 -c constraints-label-studio.txt || $(UNREACHABLE)
+	touch $@
+
+# Migrating takes a minute of CPU: once here, so that no first start has to.
+.venv-label-studio/share/empty/label_studio.sqlite3: .venv-label-studio/.installed
+	@rm -rf $(@D)
+	mkdir -p $(@D)
+	if ! env -i PATH="$$PATH" SECRET_KEY=unused LABEL_STUDIO_BASE_DATA_DIR="$$PWD/$(@D)" LABEL_STUDIO_COLLECT_ANALYTICS=false \
+	    LABEL_STUDIO_LATEST_VERSION_CHECK=false LABEL_STUDIO_SENTRY_DSN= LABEL_STUDIO_FRONTEND_SENTRY_DSN= .venv-label-studio/bin/python \
+	    .venv-label-studio/lib/python3*/site-packages/label_studio/manage.py migrate --verbosity 0 >.venv-label-studio/migrate.log 2>&1; then
+	  rm -f $@; echo "Label Studio cannot make its database; its words are in .venv-label-studio/migrate.log" >&2; exit 4
+	fi
 	touch $@
 
 .venv-peers/.installed: bench/peers.in constraints-peers.txt | $(UV)

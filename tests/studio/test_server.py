@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import sqlite3
 import stat
 from urllib.parse import urlencode
 
@@ -34,6 +36,17 @@ def test_secrets_are_its_own_and_readable_by_us_alone(studio_server: StudioServe
     log = (folder / "server.log").read_text()
     assert not [path.name for path in (folder / "secrets").iterdir() if path.read_text().strip() in log]
     assert not list((folder / "data").glob(".env"))
+
+
+def test_a_first_start_takes_over_the_empty_database(studio_server: StudioServer) -> None:
+    """Nothing is migrated on a first start where the environment carries a migrated database, and no account came with it."""
+    empty = VENV / "share" / "empty" / "label_studio.sqlite3"
+    if not empty.exists():
+        pytest.skip("no empty database in Label Studio's environment; `make label-studio` makes one")
+    assert "Applying" not in (studio_server.data_dir / "server.log").read_text()
+    with contextlib.closing(sqlite3.connect(empty)) as database:
+        assert database.execute("select count(*) from htx_user").fetchone() == (0,)
+        assert database.execute("select count(*) from authtoken_token").fetchone() == (0,)
 
 
 @pytest.mark.case("F07")

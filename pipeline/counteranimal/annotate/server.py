@@ -31,6 +31,7 @@ from counteranimal.errors import EnvironmentFailure, MissingDependency, UsageErr
 from counteranimal.progress import bar
 from counteranimal.resources import in_checkout
 from counteranimal.settings import Settings
+from counteranimal.workspace import write_atomically
 
 __all__ = [
     "ACCOUNT",
@@ -47,7 +48,8 @@ __all__ = [
 
 PINNED = "1.23.2"
 ACCOUNT = "curator@counteranimal.invalid"
-# A first start takes a minute of CPU, which a busy machine may stretch tenfold; a server that has died is told at once.
+DATABASE = "label_studio.sqlite3"
+# A first start that migrates takes a minute of CPU, which a busy machine may stretch tenfold; a server that has died is told at once.
 PATIENCE = 900.0
 STOPPING = 15.0
 
@@ -114,7 +116,8 @@ def up(settings: Settings, data_dir: Path, *, port: int | None = None) -> Studio
     Parameters
     ----------
     data_dir : Path
-        Its data, secrets and log; made when missing. The first start migrates a new database, about a minute.
+        Its data, secrets and log; made when missing. The first start takes over the environment's empty
+        database, or migrates one of its own, about a minute.
     port : int, optional
         Taken as given; without it the last start's port where free, else any free one.
 
@@ -167,6 +170,7 @@ def begin(settings: Settings, data_dir: Path, *, port: int | None = None) -> Stu
         part.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, length in (("password", 18), ("token", 20), ("secret_key", 32)):
         _make_secret(folder, name, length)
+    _take_over_empty_database(program, folder)
     return _start(program, folder, chosen)
 
 
@@ -196,6 +200,13 @@ def running(data_dir: Path) -> StudioServer | None:
         return None
     # A process that had ended before its start could be read has none, and does not run.
     return found if found.started and _birth(found.pid) == found.started else None
+
+
+def _take_over_empty_database(program: Path, folder: Path) -> None:
+    """Begin with the migrated database that `make label-studio` left in the environment; without one the server migrates its own."""
+    empty = program.parents[1] / "share" / "empty" / DATABASE
+    if empty.exists() and not (folder / "data" / DATABASE).exists():
+        write_atomically(folder / "data" / DATABASE, empty.read_bytes(), mode=0o600)
 
 
 def _start(program: Path, folder: Path, port: int) -> StudioServer:
@@ -250,7 +261,7 @@ def _await(server: StudioServer) -> None:
     log = server.data_dir / "server.log"
     deadline = time.monotonic() + PATIENCE
     with bar() as progress:
-        progress.add_task("starting Label Studio (the first start takes about a minute)", total=None)
+        progress.add_task("starting Label Studio (the first start may take a minute)", total=None)
         while time.monotonic() < deadline:
             if running(server.data_dir) is None:
                 said = " ".join(log.read_text(encoding="utf-8", errors="replace").split())[-300:]

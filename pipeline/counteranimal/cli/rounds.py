@@ -131,7 +131,7 @@ def up(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start the pinned server in its own environment, with its own secrets; the first start takes about a minute."""
+    """Start the pinned server in its own environment, with its own secrets; the first start may take a minute."""
     settings = load_settings(home=home)
     found = server.up(settings, server.data_folder(settings), port=port)
     password = found.data_dir / "secrets" / "password"
