@@ -105,3 +105,18 @@ def test_a_table_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "tables").write_bytes(b"")
     with pytest.raises(EnvironmentFailure, match="cannot be written"):
         tables.write(tmp_path / "tables" / "clusters.parquet", tables.empty("clusters"))
+
+
+def test_stored_numbers_have_no_dictionary_and_older_parts_are_read(tmp_path: Path) -> None:
+    """A model's numbers lie as split bytes, texts by dictionary; a part in the layout of before is the same table."""
+    rows = [{"photo_id": f"{i:064x}", "model": "m", "view": "whole", "embedding": [i / 7, -i / 3]} for i in range(50)]
+    table = tables.conform("embeddings", rows)
+    tables.write(tmp_path / "now.parquet", table)
+    pq.write_table(table, tmp_path / "before.parquet", compression="zstd", version="2.6", store_schema=True)
+    for name in ("now", "before"):
+        assert tables.read(tmp_path / f"{name}.parquet", "embeddings").equals(table)
+    group = pq.ParquetFile(tmp_path / "now.parquet").metadata.row_group(0)
+    encodings = {group.column(i).path_in_schema: set(group.column(i).encodings) for i in range(group.num_columns)}
+    assert "BYTE_STREAM_SPLIT" in encodings["embedding.list.element"]
+    assert not any("DICTIONARY" in kind for kind in encodings["embedding.list.element"])
+    assert any("DICTIONARY" in kind for kind in encodings["model"])

@@ -178,10 +178,14 @@ class DedupeRules(_Frozen):
 
 
 class ScoreRules(_Frozen):
-    """The model that proposes backgrounds and selects; `whole` shows it the whole frame."""
+    """The model that proposes backgrounds; `whole` shows it the whole frame."""
 
     model: str = "stand-in"
     view: Literal["whole", "centre"] = "whole"
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="bfloat16 is for large models on an accelerator; selectors and evaluations always run in float32",
+    )
 
 
 class AnnotateRules(_Frozen):
@@ -261,6 +265,11 @@ class Recipe(_Frozen):
         for name in self.backgrounds:
             if name not in vocabulary:
                 raise ValueError(f"unknown background {name!r}; known are {', '.join(vocabulary)}")
+        if len(self.vocabulary()) < 2:
+            raise ValueError(
+                f"backgrounds {', '.join(self.backgrounds)}: only {len(self.vocabulary())} of them can form a group, and a "
+                "comparison needs two; name more, or none for the whole vocabulary"
+            )
         claimed: dict[int, str] = {}
         for item in self.classes:
             for index in item.imagenet:

@@ -29,6 +29,7 @@ __all__ = ["KEYS", "SCHEMAS", "conform", "empty", "parquet_bytes", "read", "sche
 _text = pa.string()
 _when = pa.timestamp("us", tz="UTC")
 _texts = pa.list_(pa.string())
+_numbers = pa.list_(pa.float32())
 
 
 def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
@@ -106,13 +107,13 @@ SCHEMAS: dict[str, pa.Schema] = {
     # Measures and `proposals` (what may be wrong with the photo) order people's work and are never verdicts.
     "scores": _schema(
         ("photo_id", _text), ("model", _text), ("view", _text), ("vocabulary", _text), ("background", _text),
-        ("confidence", pa.float32()), ("probabilities", pa.list_(pa.float32())), ("sharpness", pa.float32()),
+        ("confidence", pa.float32()), ("probabilities", _numbers), ("sharpness", pa.float32()),
         ("sharpest", pa.float32()), ("brightness", pa.float32()), ("contrast", pa.float32()), ("clipped", pa.float32()),
         ("animal_area", pa.float32()), ("animal_offset", pa.float32()), ("second_animal", pa.float32()), ("worn", pa.float32()),
         ("printed", pa.float32()), ("proposals", _texts), ("status", _text), ("reason", _text),
     ),
     "embeddings": _schema(
-        ("photo_id", _text), ("model", _text), ("view", _text), ("embedding", pa.list_(pa.float32())),
+        ("photo_id", _text), ("model", _text), ("view", _text), ("embedding", _numbers),
     ),
     # What the machine would split: for planning, never published.
     "preview": _schema(
@@ -273,8 +274,24 @@ def _refuse_repeated_keys(name: str, table: pa.Table) -> None:
 def parquet_bytes(table: pa.Table) -> bytes:
     """Return the table as Parquet, the same bytes for the same rows whatever the machine."""
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", version="2.6", store_schema=True, write_statistics=True)
+    encoding = _encoding(table.schema)
+    pq.write_table(table, sink, compression="zstd", version="2.6", store_schema=True, write_statistics=True, **encoding)
     return sink.getvalue()
+
+
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    """Return how columns are laid out: where a model's numbers are kept, those as split bytes, everything else by dictionary.
+
+    Such numbers hardly repeat: a dictionary of them is built, found useless and given up in every part, and to read that takes
+    twice as long as their bytes, sorted by significance, which also compress better.
+    """
+    numbers = [f"{field.name}.list.element" for field in schema if field.type == _numbers]
+    others = [
+        f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+        for field in schema
+        if field.type != _numbers
+    ]
+    return {"use_dictionary": others, "use_byte_stream_split": numbers} if numbers else {}
 
 
 def write(path: Path, table: pa.Table) -> None:

@@ -90,6 +90,8 @@ def test_every_verb_has_help_with_an_example(verb: tuple[str, ...]) -> None:
             "splits.one.selector: unknown model 'clop'",
         ),
         ('name = "errors"', 'name = "errors"\nbackgrounds = ["moon"]', "moon"),
+        ('name = "errors"', 'name = "errors"\nbackgrounds = ["snow"]', "a comparison needs two"),
+        ('name = "errors"', 'name = "errors"\nbackgrounds = ["other", "mixed"]', "only 0 of them can form a group"),
         ('name = "errors"', 'name = "errors', "line 2"),
         ('name = "errors"', 'name = "\udce9"', "UTF-8"),
     ],

@@ -108,11 +108,23 @@ def test_a_class_on_one_background_has_no_pair(world, rule) -> None:
     assert row_of(pairs, "owl")["reason"].startswith("no_photos: ")
 
 
-def test_a_class_of_one_observer_has_no_pair(world, rule) -> None:
-    """All photos of one observer are in one fold, so nothing is left to estimate on; the row says why."""
-    world.cell("fox", "grass", "select", 9, 10, unit="only").cell("fox", "snow", "select", 1, 10, unit="only")
-    row = row_of(choose_pairs(world.pool, world.predictions, rule, VOCABULARY), "fox")
+@pytest.mark.parametrize("fold", ["select", "report"])
+@pytest.mark.parametrize(("unit", "key"), [("class", "fox"), ("pool", "*")])
+def test_photos_of_one_observer_have_no_pair(world, rule, fold: str, unit: str, key: str) -> None:
+    """All photos of one observer are in one fold, so there is nothing to choose or to estimate on; the row says why."""
+    world.cell("fox", "grass", fold, 9, 10, unit="only").cell("fox", "snow", fold, 1, 10, unit="only")
+    changed = rule.model_copy(update={"unit": unit})
+    row = row_of(choose_pairs(world.pool, world.predictions, changed, VOCABULARY), key)
     assert (row["status"], row["reason"].split(":")[0]) == ("no_pair", "one_fold_unit")
+
+
+def test_the_paper_rule_pairs_one_observer_with_an_interval_that_says_little(world) -> None:
+    """Without folds one observer's class has a pair; each group then counts as one photo of certain or no success."""
+    world.cell("fox", "grass", "select", 10, 10, unit="only").cell("fox", "snow", "select", 0, 10, unit="only")
+    paper = SplitRule(name="paper", rule="paper", n_min=4)
+    row = row_of(choose_pairs(world.pool, world.predictions, paper, VOCABULARY), "fox")
+    assert (row["status"], row["drop_report"]) == ("pair", 1.0)
+    assert (row["drop_report_low"], row["drop_report_high"]) == pytest.approx(newcombe(1.0, 1, 0.0, 1))
 
 
 @pytest.mark.parametrize(

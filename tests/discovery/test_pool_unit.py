@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
-from counteranimal.discovery import assign, choose_pairs, class_figures, join, overall, pairs_by_class, sides_of
+from counteranimal.discovery import (
+    assign,
+    choose_pairs,
+    class_figures,
+    covariates,
+    group_figures,
+    join,
+    overall,
+    pairs_by_class,
+    sides_of,
+)
 from counteranimal.recipe import SplitRule
 
 VOCABULARY = ("grass", "snow", "water", "rock")
@@ -59,6 +70,37 @@ def test_too_small_a_pool_says_so(world) -> None:
     assert (
         row["reason"] == "too_few_photos: fewer than two backgrounds with 6 photos of classes they share in each fold"
     )
+
+
+@pytest.mark.parametrize(
+    ("backgrounds", "code"), [((), "no_photos"), (("grass",), "one_background"), (("grass", "snow"), "too_few_photos")]
+)
+def test_a_pool_without_a_pair_says_what_it_lacks(world, backgrounds: tuple[str, ...], code: str) -> None:
+    """One row with a code, also before the first verdict, on one background, and where no class is on two of them."""
+    for name, background in zip(("ape", "bat"), backgrounds, strict=False):
+        world.both(name, background, (5, 10), (5, 10))
+    (row,) = choose_pairs(world.pool, world.predictions, POOL, VOCABULARY).to_pylist()
+    assert (row["class_id"], row["status"], row["reason"].split(":")[0]) == ("*", "no_pair", code)
+
+
+def test_a_class_with_an_empty_group_is_kept_and_never_compared(world) -> None:
+    """Bats were only seen on the counter background: their group is published, no drop and no mean has them in it."""
+    world.both("ape", "grass", (10, 12), (10, 12)).both("ape", "snow", (2, 12), (2, 12))
+    world.both("bat", "snow", (0, 12), (0, 12))
+    pairs = choose_pairs(world.pool, world.predictions, POOL, VOCABULARY)
+    splits = assign(world.pool, pairs)
+    groups = group_figures(splits, world.predictions, world.pool, [POOL]).to_pylist()
+    assert [(row["group"], row["n"]) for row in groups if row["class_id"] == "bat"] == [("counter", 12)] * 2
+    outcomes, side = join(world.pool, world.predictions, "stand-in"), sides_of(world.pool, splits, "all")
+    assert set(class_figures(outcomes, side, correlation=0.0)) == {"ape"}
+    macro = overall(outcomes, side, "drop", "macro", correlation=0.0)
+    assert macro is not None
+    assert macro.value == pytest.approx(8 / 12)
+    bats = outcomes.class_of == outcomes.classes.index("bat")
+    assert overall(outcomes.where(bats), side[bats], "drop", "macro", correlation=0.0) is None
+    table = pa.table({"photo_id": world.pool.column("photo_id"), "sharpness": [0.5] * len(world.pool)})
+    alone = covariates(outcomes.where(bats), side[bats], world.pool.column("photo_id").filter(pa.array(bats)), table)
+    assert alone == {"n": 24, "without_measures": 0, "left_out": []}
 
 
 def test_the_published_drop_is_the_macro_drop_of_its_groups(world) -> None:

@@ -7,7 +7,6 @@ whole work) and then once more. It prints one JSON line. Step, store and parts a
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -20,39 +19,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image
 
 from counteranimal import tables
 from counteranimal.models import embeddings
-from counteranimal.recipe import Recipe, RecipeClass, ScoreRules, SourceSpec
 from counteranimal.score import run as score_run
 from counteranimal.settings import load_settings
-from counteranimal.workspace import Blob, Workspace
+from counteranimal.workspace import Workspace
+from tests.fakes.scoring import filled, noise, recipe
 from tests.fakes.tiny_model import TinyModel
 
 SETTINGS = load_settings(batch_size=4, workers=1, device="cpu")
-RECIPE = Recipe(
-    name="killed",
-    classes=(RecipeClass(id="lion", name="lion", imagenet=(291,)),),
-    sources=(SourceSpec(name="made", kind="folder"),),
-    score=ScoreRules(model="efficientnet-lite0"),
-)
-
-
-def filled(home: Path, number: int) -> Workspace:
-    """Return a workspace with photos that duplicates have been removed from."""
-    workspace = Workspace(home)
-    data = []
-    for seed in range(number):
-        sink = io.BytesIO()
-        pixels = np.random.default_rng(seed).integers(0, 256, (80, 96, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(sink, "PNG")
-        data.append(Blob(sink.getvalue()))
-    ids = workspace.blobs.put_many(data)
-    rows = [{"photo_id": name, "class_id": "lion", "fold_unit": name, "status": "ok"} for name in ids]
-    workspace.write_table("photos", tables.conform("photos", rows))
-    workspace.write_table("clusters", tables.conform("clusters", [{"photo_id": name, "kept": True} for name in ids]))
-    return workspace
+RECIPE = recipe("efficientnet-lite0")
 
 
 class Moments:
@@ -106,7 +83,7 @@ def stored(workspace: Workspace) -> list[str]:
 def main(folder: Path, number: int, kills: int) -> None:
     """Do all of it and print what became of the photos."""
     embeddings.PART = 16
-    filled(folder / "untouched", number)
+    filled(folder / "untouched", [noise(seed) for seed in range(number)])
     shutil.copytree(folder / "untouched", folder / "peace")
     peace, moments = Workspace(folder / "peace"), Moments()
     score(peace, moments)

@@ -5,6 +5,7 @@ It speaks the protocol of `counteranimal.models.protocol` and counts how many te
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from counteranimal.models import ModelIdentity
 WIDTH = 16
 
 
+@functools.cache
 def direction(word: str) -> NDArray[np.float64]:
     """Return the word's own direction, shape (16,)."""
     seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")
@@ -39,10 +41,11 @@ class WordModel:
 
     weights: str = "0" * 64
     texts_read: int = 0
+    spec: str = "words"
 
     @property
     def identity(self) -> ModelIdentity:
-        return ModelIdentity(spec="words", family="stand-in", architecture="words", weights_sha256=self.weights)
+        return ModelIdentity(spec=self.spec, family="stand-in", architecture="words", weights_sha256=self.weights)
 
     @property
     def preprocessing(self) -> MeanColour:

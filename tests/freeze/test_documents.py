@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 
 from counteranimal import tables
@@ -13,6 +14,7 @@ from counteranimal.freeze.inputs import gather
 from counteranimal.freeze.photos import copies_of
 from counteranimal.freeze.render import render
 from counteranimal.release.layout import PUBLISHED_TABLES, SUMMED_FILES, table_file
+from counteranimal.release.manifest import parse
 from counteranimal.release.sums import digest_of_bytes
 from tests.fakes.small_release import Released
 from tests.fakes.small_workspace import IDENTITY, Small, terms
@@ -75,16 +77,28 @@ def test_a_release_says_what_it_was_compared_with(small: Small, released: Releas
     assert not re.search(r"\bclean\b", card + told)
 
 
-def test_the_card_says_what_else_differs_between_the_groups(small: Small) -> None:
-    """Each measure before and after weighting, and what is left of the drop."""
-    ends = {"value": 0.3, "low": 0.1, "high": 0.5}
-    found = {"n": 30, "differences": {"animal_area": {"before": -0.41, "after": 0.02}}, "drop": ends}
-    told = terms(covariates={"first": found | {"drop_weighted": {"value": 0.24, "low": 0.02, "high": 0.46}}})
+def test_card_and_manifest_say_what_else_differs_between_the_groups(small: Small) -> None:
+    """Each measure before and after weighting, and what is left of the drop: for people, and in release.json for programs."""
     inputs = gather(small.recipe, small.workspace)
+    splits = inputs.tables["splits"].to_pylist()
+    number = sum(row["group"] != "other" and row["fold"] == "report" for row in splits)
+    found = {
+        "n": number - 1,
+        "without_measures": 1,
+        "left_out": ["sharpness"],
+        "differences": {"animal_area": {"before": -0.41, "after": np.float64(0.0200004)}},
+        "drop": {"value": 0.3, "low": 0.1, "high": 0.5},
+        "drop_weighted": {"value": 0.24, "low": 0.02, "high": 0.46},
+        "remaining": 0.8,
+    }
     copies, _ = copies_of(small.workspace.blobs, inputs.tables["pool"].column("photo_id").to_pylist())
-    card = render(assemble(inputs, told, copies))["CARD.md"].decode()
+    files = render(assemble(inputs, terms(covariates={"first": found}), copies))
+    card = files["CARD.md"].decode()
     assert "animal area -0.41 (+0.02)." in card
     assert "drop of +30.0 points (+10.0 to +50.0) becomes +24.0 (+2.0 to +46.0)" in card
+    stated = json.loads(files["release.json"])["covariates"]
+    assert stated == {"first": found | {"differences": {"animal_area": {"before": -0.41, "after": 0.02}}}}
+    assert parse(files["release.json"]).covariates["first"].remaining == 0.8
 
 
 def test_every_photo_is_credited_once_and_harmlessly(released: Released) -> None:

@@ -66,6 +66,19 @@ def test_a_photo_is_seen_once_for_it_and_its_trunk(
     assert trunk_of("stand-in") == lite2.identity.spec
 
 
+@pytest.mark.model
+@pytest.mark.case("E07")
+def test_another_dtype_is_another_identity_all_the_way_down(stand_in: Any) -> None:
+    """What it stores lies apart from what it stores in float32; its features are close to those and not the same."""
+    reduced = stand_in.in_dtype("bfloat16")
+    assert (reduced.identity.dtype, reduced.trunk().identity.dtype) == ("bfloat16", "bfloat16")
+    assert reduced.scene_reader().identity.dtype == "bfloat16"
+    assert embedding_key(reduced, "centre") != embedding_key(stand_in, "centre")
+    crop = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    off = np.abs(reduced.features(crop) - stand_in.features(crop)).max()
+    assert 1e-5 < off < 0.05
+
+
 def _png(image: Image.Image) -> bytes:
     sink = io.BytesIO()
     image.save(sink, "PNG")

@@ -50,6 +50,10 @@ def test_two_classes_of_many_indices_freeze_and_verify(dogs_and_cats: Path) -> N
     release = open_release(path)
     assert {row["class_id"]: row["status"] for row in release.pairs.to_pylist()} == {"dog": "pair", "cat": "no_pair"}
     assert release.class_indices["dog"] == tuple(range(151, 269))
+    grouped = [row for row in release.splits.to_pylist() if row["group"] != "other" and row["fold"] == "report"]
+    (balance,) = release.manifest["covariates"].values()
+    # Nine photos a group are too few to weigh; how many were compared is said all the same.
+    assert (balance["n"], balance["without_measures"], balance["differences"]) == (len(grouped), 0, {})
     found = verify(path, public_key=dogs_and_cats / "keys" / "release-key.pub.pem", photos=dogs_and_cats / "photos")
     assert found.ok
     assert found.signature == "good"

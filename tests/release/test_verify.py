@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from counteranimal.errors import IntegrityError, UsageError
 from counteranimal.freeze.sign import keygen
 from counteranimal.release.layout import MANIFEST, RELEASE_FILES, SIGNATURE, SUMS
+from counteranimal.release.manifest import Balance
 from counteranimal.release.read import open_release
 from counteranimal.release.verify import VerifyReport, verify
 from tests.fakes.small_release import Released, edited, reseal, rewrite
@@ -181,11 +182,11 @@ def test_a_manifest_of_another_spelling_is_refused(
 
 
 @pytest.mark.case("H13")
-def test_a_release_from_before_reference_sets_verifies(released: Released, tmp_path: Path) -> None:
-    """Its manifest says nothing of hash lists, in canonical spelling; that is read as: not checked."""
+def test_a_release_from_before_reference_sets_and_covariates_verifies(released: Released, tmp_path: Path) -> None:
+    """Its manifest says nothing of hash lists and covariates, in canonical spelling; that is read as: not checked."""
     folder = released.copy_of(tmp_path)
     content = json.loads((folder / MANIFEST).read_bytes())
-    assert content.pop("references") == []
+    assert (content.pop("references"), content.pop("covariates")) == ([], {})
     (folder / MANIFEST).write_bytes(rfc8785.dumps(content))
     reseal(folder, released.private_key)
     assert checked(folder, released).problems == ()
@@ -337,9 +338,16 @@ def test_folds_are_computed_again(released: Released, tmp_path: Path) -> None:
             },
             "drops 1 photos for reference sets, its hash lists account for 0",
         ),
+        (
+            {"covariates": {"first": Balance(n=3, without_measures=1, left_out=[]).model_dump()}},
+            "covariates of 4 photos in split first, its groups have",
+        ),
+        ({"covariates": {"second": Balance(n=0, without_measures=0, left_out=[]).model_dump()}}, "in split second"),
     ],
 )
-def test_conservation_is_checked(released: Released, tmp_path: Path, stated: dict[str, Any], said: str) -> None:
+def test_counts_of_the_manifest_are_checked(
+    released: Released, tmp_path: Path, stated: dict[str, Any], said: str
+) -> None:
     """Counts that do not add up are a problem of their own."""
     folder = released.copy_of(tmp_path)
     rewrite(folder, released.private_key, {}, **stated)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from counteranimal.errors import IntegrityError, UsageError
 from counteranimal.recipe import backgrounds
+from counteranimal.score import backgrounds as score_backgrounds
 from counteranimal.score.backgrounds import (
     SCENES,
     prompt_features,
@@ -105,10 +108,36 @@ def test_a_background_without_prompts_is_refused() -> None:
 
 
 @pytest.mark.case("E08")
-def test_a_repeated_prompt_is_refused() -> None:
-    """It would count twice."""
-    with pytest.raises(UsageError, match="stands twice"):
-        prompt_features(WordModel(), ["grass", "grass"])
+@pytest.mark.parametrize(
+    ("prompts", "sentence"),
+    [
+        (("a photo on grass", " "), "background 'snow' has an empty prompt"),
+        (("in snow", "in snow "), "prompt 'in snow' stands twice"),
+        ((backgrounds()["grass"].prompts[0],), f"prompt '{backgrounds()['grass'].prompts[0]}' stands twice"),
+    ],
+)
+def test_an_empty_or_repeated_prompt_is_refused(
+    prompts: tuple[str, ...], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty one says nothing; one that stands twice, within a background or in two, counts twice. No text is read."""
+    changed = backgrounds() | {"snow": backgrounds()["snow"].model_copy(update={"prompts": prompts})}
+    monkeypatch.setattr(score_backgrounds, "backgrounds", lambda: changed)
+    model = WordModel()
+    with pytest.raises(UsageError, match=sentence):
+        prompt_features(model, ["grass", "snow"])
+    assert model.texts_read == 0
+
+
+@pytest.mark.case("E08")
+def test_a_text_tower_that_is_not_finite_is_refused() -> None:
+    """Weights that overflow are no prompt of likeness 0."""
+
+    class Overflowing(WordModel):
+        def text_features(self, texts: Sequence[str]) -> np.ndarray:
+            return super().text_features(texts) * np.float32(np.inf)
+
+    with pytest.raises(IntegrityError, match="text tower of words gave features that are not finite"):
+        prompt_features(Overflowing(), ["grass", "snow"])
 
 
 def test_no_photos_have_no_probabilities() -> None:

@@ -165,15 +165,14 @@ def _too_small(rule: SplitRule, choice: Choice) -> str:
 
 def _too_little(outcomes: Outcomes, class_id: str, n_backgrounds: int, rule: SplitRule) -> str:
     """Return a code and a sentence: what a class, or the pool, lacks for two eligible backgrounds."""
-    if class_id != ALL_CLASSES:
-        member = np.isin(outcomes.class_of, [i for i, name in enumerate(outcomes.classes) if name == class_id])
-        decisive = outcomes.where(member & (outcomes.background_of < n_backgrounds))
-        if decisive.correct.size == 0:
-            return "no_photos: no verified photo on a background that can form a group"
-        if np.unique(decisive.background_of).size == 1:
-            return f"one_background: every usable photo is on {outcomes.backgrounds[int(decisive.background_of[0])]}"
-        if rule.rule == "roles" and np.unique(decisive.unit_of).size == 1:
-            return "one_fold_unit: one observer took every photo, and an observer is in one fold only"
+    named = [code for code, name in enumerate(outcomes.classes) if class_id in {name, ALL_CLASSES}]
+    decisive = outcomes.where(np.isin(outcomes.class_of, named) & (outcomes.background_of < n_backgrounds))
+    if decisive.correct.size == 0:
+        return "no_photos: no verified photo on a background that can form a group"
+    if np.unique(decisive.background_of).size == 1:
+        return f"one_background: every usable photo is on {outcomes.backgrounds[int(decisive.background_of[0])]}"
+    if rule.rule == "roles" and np.unique(decisive.unit_of).size == 1:
+        return "one_fold_unit: one observer took every photo, and an observer is in one fold only"
     where = "in each fold" if rule.rule == "roles" else "in all"
     together = " of classes they share" if rule.unit == "pool" else ""
     return f"too_few_photos: fewer than two backgrounds with {rule.n_min} photos{together} {where}"

@@ -151,6 +151,7 @@ def _manifest(inputs: Inputs, terms: Terms, published: Mapping[str, pa.Table]) -
         "conservation": _conservation(inputs),
         "photos": _photos(inputs),
         "references": inputs.tables["references"].to_pylist(),
+        "covariates": _rounded(_publishable(terms.covariates, recipe.seed)),
         "recipe": recipe.model_dump(mode="json"),
     }
 
@@ -195,6 +196,14 @@ def _photos(inputs: Inputs) -> dict[str, Any]:
         verdict = verdicts.get(photo_id)
         left_out["not_labelled" if verdict is None else verdict["reason"] or "not_pooled"] += 1
     return {"kept": len(kept), "published": len(kept & pooled), "left_out": dict(sorted(left_out.items()))}
+
+
+def _rounded(value: Any) -> Any:
+    """Return nested figures to 4 decimals: the last bits of a fitted regression differ between processors."""
+    if isinstance(value, Mapping):
+        return {name: _rounded(item) for name, item in value.items()}
+    # Adding 0 makes the rounded -0.0 plain.
+    return round(value, 4) + 0.0 if isinstance(value, float) else value
 
 
 def _publishable(value: Any, seed: str, *, key: str = "") -> Any:

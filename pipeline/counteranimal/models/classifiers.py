@@ -20,7 +20,7 @@ from counteranimal.models.compat import library_versions, model_library
 from counteranimal.models.files import read_weights, weights_digest
 from counteranimal.models.preprocessing import Frame
 from counteranimal.models.protocol import ModelIdentity
-from counteranimal.models.runtime import Runner, device_for
+from counteranimal.models.runtime import OnRunner, Runner, device_for
 
 __all__ = [
     "Seen",
@@ -36,25 +36,7 @@ __all__ = [
 _OBJECTS = 1000 - ANIMALS
 
 
-class _WithFrame:
-    """What both kinds share: an identity and a frame."""
-
-    def __init__(self, identity: ModelIdentity, frame: Frame, runner: Runner) -> None:
-        self.identity = identity
-        self.preprocessing = frame
-        self._runner = runner
-
-    @property
-    def device(self) -> str:
-        """The torch device it runs on."""
-        return self._runner.device
-
-    def preprocessing_for(self, view: str) -> Frame:
-        """Return the preprocessing of a view, `centre` or `whole`."""
-        return self.preprocessing.view(view)
-
-
-class TimmClassifier(_WithFrame):
+class TimmClassifier(OnRunner):
     """A timm module; features are the pooled activations before its classifier."""
 
     def features(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -135,7 +117,7 @@ class SurroundClassifier(TimmClassifier):
         return torch.cat([border, by_cell[:, :, :ANIMALS].sum(dim=-1), objects], dim=1)
 
 
-class TorchvisionClassifier(_WithFrame):
+class TorchvisionClassifier(OnRunner):
     """A torchvision module; its families name their last layers differently, so the logits serve as features."""
 
     def features(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:

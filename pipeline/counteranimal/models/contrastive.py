@@ -21,7 +21,7 @@ from counteranimal.models.files import read_weights, weights_digest
 from counteranimal.models.hub import open_clip_weights
 from counteranimal.models.preprocessing import Fit, Frame
 from counteranimal.models.protocol import ModelIdentity
-from counteranimal.models.runtime import Runner, device_for
+from counteranimal.models.runtime import OnRunner, Runner, device_for
 
 __all__ = ["ContrastiveModel", "frame_of_open_clip", "load_open_clip", "unit_rows"]
 
@@ -29,7 +29,7 @@ TEXT_BATCH = 64
 Tokenise = Callable[[list[str]], NDArray[np.int64]]
 
 
-class ContrastiveModel:
+class ContrastiveModel(OnRunner):
     """An open_clip module: unit image features, unit text features, one space.
 
     Parameters
@@ -44,19 +44,8 @@ class ContrastiveModel:
     """
 
     def __init__(self, identity: ModelIdentity, frame: Frame, runner: Runner, tokenise: Tokenise) -> None:
-        self.identity = identity
-        self.preprocessing = frame
-        self._runner = runner
+        super().__init__(identity, frame, runner)
         self._tokenise = tokenise
-
-    @property
-    def device(self) -> str:
-        """The torch device it runs on."""
-        return self._runner.device
-
-    def preprocessing_for(self, view: str) -> Frame:
-        """Return the preprocessing of a view, `centre` or `whole`."""
-        return self.preprocessing.view(view)
 
     def features(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return unit image features, shape (n, d), float32."""

@@ -9,6 +9,7 @@ from typing import cast
 
 from counteranimal.errors import UsageError
 from counteranimal.models.protocol import Model
+from counteranimal.models.runtime import DType, OnRunner
 from counteranimal.settings import Settings
 
 __all__ = ["FORMS", "load_model", "require_known", "trunk_of"]
@@ -31,7 +32,7 @@ def trunk_of(spec: str) -> str:
     return _TRUNKS.get(spec, spec)
 
 
-def load_model(spec: str, *, settings: Settings) -> Model:
+def load_model(spec: str, *, settings: Settings, dtype: DType = "float32") -> Model:
     """Load the model that a spec names, on the device that the settings name.
 
     Parameters
@@ -40,6 +41,8 @@ def load_model(spec: str, *, settings: Settings) -> Model:
         One of `FORMS`, for example `open_clip:ViT-B-32-quickgelu/laion400m_e32`.
     settings : Settings
         `device` and `cache_folder` are read.
+    dtype : str
+        `float32`, the reference, or `bfloat16`; the model's identity, and so what is stored under it, differs between the two.
 
     Returns
     -------
@@ -57,12 +60,17 @@ def load_model(spec: str, *, settings: Settings) -> Model:
     IntegrityError
         If a weight file is not the pinned one or holds more than tensors.
     """
+    loaded = _load(spec, settings)
+    return cast("Model", loaded if dtype == "float32" else loaded.in_dtype(dtype))
+
+
+def _load(spec: str, settings: Settings) -> OnRunner:
     kind, _, name = spec.partition(":")
     if kind in {"timm", "torchvision"} and name:
         from counteranimal.models import classifiers
 
         load = classifiers.load_timm if kind == "timm" else classifiers.load_torchvision
-        return cast("Model", load(name, spec=spec, device=settings.device))
+        return load(name, spec=spec, device=settings.device)
     if kind == "open_clip" and "/" in name:
         from counteranimal.models.contrastive import load_open_clip
 
@@ -74,7 +82,7 @@ def load_model(spec: str, *, settings: Settings) -> Model:
     if spec in FORMS:
         from counteranimal.models.embedded import load_lite
 
-        return cast("Model", load_lite(spec, device=settings.device))
+        return load_lite(spec, device=settings.device)
     raise _unknown(spec)
 
 

@@ -1,20 +1,28 @@
-"""Runs a torch module on uint8 crops: device, fp32, evaluation mode, normalisation on the device.
+"""Runs a torch module on uint8 crops: device, precision, evaluation mode, normalisation on the device.
 
-Decides how numbers are made reproducible: fp32 throughout, no TF32, no gradient, and the same arithmetic whatever the batch.
-Leaves what the module is to the family modules beside it.
+Decides how numbers are made reproducible: fp32 throughout, no TF32, no gradient, and the same arithmetic whatever the batch;
+bfloat16 only for a model that was asked for it, whose identity then says so. Leaves what the module is to the family modules
+beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from counteranimal.errors import EnvironmentFailure, UsageError
+from counteranimal.models.preprocessing import Frame
+from counteranimal.models.protocol import ModelIdentity
 
-__all__ = ["CPU_BATCH", "Runner", "device_for"]
+__all__ = ["CPU_BATCH", "DType", "OnRunner", "Runner", "device_for"]
+
+DType = Literal["float32", "bfloat16"]
 
 # A processor gains nothing from larger batches, and the activations of 32 photos take more than a gigabyte.
 CPU_BATCH = 8
@@ -66,8 +74,15 @@ class Runner:
 
         self.module = module.to(device=device, dtype=torch.float32).eval()
         self.device = device
+        self.dtype: DType = "float32"
         self._mean = torch.tensor(list(mean), device=device, dtype=torch.float32).view(1, 3, 1, 1)
         self._std = torch.tensor(list(std), device=device, dtype=torch.float32).view(1, 3, 1, 1)
+
+    def in_dtype(self, dtype: DType) -> Runner:
+        """Return a runner of the same module that multiplies in `dtype`; weights, sums and results stay float32."""
+        other = copy.copy(self)
+        other.dtype = dtype
+        return other
 
     def images(self, function: Callable[[Any], Any], crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return `function(normalised crops)` as float32; `crops` has shape (n, size, size, 3), dtype uint8."""
@@ -77,7 +92,7 @@ class Runner:
             raise UsageError(f"crops must be uint8 of shape (n, size, size, 3), not {crops.dtype} {crops.shape}")
         at_once = CPU_BATCH if self.device == "cpu" else len(crops)
         pieces = [crops[start : start + at_once] for start in range(0, len(crops), max(1, at_once))] or [crops]
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with self._precision(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             return np.concatenate([self._as_array(function(self._normalised(piece))) for piece in pieces])
 
     def _normalised(self, crops: NDArray[np.uint8]) -> Any:
@@ -90,12 +105,46 @@ class Runner:
         """Return `function(values)` as float32; for heads on features and towers on tokens."""
         import torch
 
-        with torch.inference_mode():
+        with self._precision():
             return self._as_array(function(torch.from_numpy(_owned(values)).to(self.device)))
+
+    @contextlib.contextmanager
+    def _precision(self) -> Iterator[None]:
+        import torch
+
+        reduced = self.dtype != "float32"
+        kind = torch.device(self.device).type
+        with torch.inference_mode(), torch.autocast(kind, dtype=torch.bfloat16, enabled=reduced):
+            yield
 
     @staticmethod
     def _as_array(values: Any) -> NDArray[np.float32]:
         return np.asarray(values.detach().float().cpu().numpy(), dtype=np.float32)
+
+
+class OnRunner:
+    """What every family has in common: an identity, a frame and a module on a device."""
+
+    def __init__(self, identity: ModelIdentity, frame: Frame, runner: Runner) -> None:
+        self.identity = identity
+        self.preprocessing = frame
+        self._runner = runner
+
+    @property
+    def device(self) -> str:
+        """The torch device it runs on."""
+        return self._runner.device
+
+    def preprocessing_for(self, view: str) -> Frame:
+        """Return the preprocessing of a view, `centre` or `whole`."""
+        return self.preprocessing.view(view)
+
+    def in_dtype(self, dtype: DType) -> Self:
+        """Return the same model multiplying in another dtype, with an identity of its own; the weights are shared."""
+        other = copy.copy(self)
+        other.identity = replace(self.identity, dtype=dtype)
+        other._runner = self._runner.in_dtype(dtype)  # noqa: SLF001 - a copy of itself
+        return other
 
 
 def _owned(values: NDArray[Any]) -> NDArray[Any]:

@@ -17,7 +17,7 @@ import os
 import secrets
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from counteranimal.models.embedded import PINS, lite_module, lite_weights, load_
 from counteranimal.models.files import read_weights, sha256_of_file
 from counteranimal.models.protocol import ModelIdentity
 from counteranimal.models.registry import trunk_of
-from counteranimal.models.runtime import Runner, device_for
+from counteranimal.models.runtime import DType, Runner, device_for
 from counteranimal.models.text_tower import TEXT_PINS, fill_encoder, tokeniser, unpack_text_tower
 from counteranimal.recipe import imagenet_classes
 from counteranimal.settings import Settings
@@ -57,8 +57,14 @@ class StandIn(ContrastiveModel):
     def trunk(self) -> TimmClassifier:
         """Return the classifier: what it makes of a photo is kept once for both."""
         if self._trunk is None:
-            self._trunk = load_lite(TRUNK, device=self.device)
+            self._trunk = load_lite(TRUNK, device=self.device).in_dtype(self._runner.dtype)
         return self._trunk
+
+    def in_dtype(self, dtype: DType) -> Self:
+        """Return the stand-in in another dtype, and with it the classifier."""
+        other = super().in_dtype(dtype)
+        other._trunk = None  # noqa: SLF001 - a copy of itself
+        return other
 
     def from_trunk(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return unit image features, shape (n, 384), from the classifier's pooled ones, shape (n, 1280)."""

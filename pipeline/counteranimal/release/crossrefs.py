@@ -15,7 +15,14 @@ import pyarrow as pa
 from counteranimal.release.manifest import Manifest
 from counteranimal.release.rows import missing_values, rows_of
 
-__all__ = ["conservation_problems", "count_problems", "group_problems", "prediction_problems", "split_problems"]
+__all__ = [
+    "conservation_problems",
+    "count_problems",
+    "covariate_problems",
+    "group_problems",
+    "prediction_problems",
+    "split_problems",
+]
 
 Tables = Mapping[str, pa.Table]
 Cell = tuple[str, str, str, str]
@@ -81,6 +88,22 @@ def split_problems(manifest: Manifest, tables: Tables) -> list[str]:
         lacking = sorted(set(entries) - covered[name])
         found += [f"split {name} lacks photo {photo_id}" for photo_id in lacking]
     return found
+
+
+def covariate_problems(manifest: Manifest, tables: Tables) -> list[str]:
+    """Hold the photos that covariates were compared on against the two groups of their split, on the fold that estimates."""
+    rules = {item.name: item.rule for item in manifest.splits}
+    grouped = Counter(
+        row["split"]
+        for row in rows_of(tables["splits"])
+        if row["group"] != "other" and (row["fold"] == "report" or rules.get(row["split"], {}).get("rule") == "paper")
+    )
+    return [
+        f"release.json compares the covariates of {found.n + found.without_measures} photos in split {name}, its groups have "
+        f"{grouped[name]}"
+        for name, found in manifest.covariates.items()
+        if name not in rules or found.n + found.without_measures != grouped[name]
+    ]
 
 
 def _entry_cells(entries: pa.Table) -> dict[str, tuple[str, str, str]]:

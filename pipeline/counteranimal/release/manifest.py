@@ -16,9 +16,12 @@ from counteranimal.release import strict_json
 from counteranimal.release.layout import FORMAT, MANIFEST
 
 __all__ = [
+    "Balance",
     "ClassRecord",
     "Conserved",
     "Counts",
+    "Difference",
+    "Estimate",
     "FileRecord",
     "Manifest",
     "Photos",
@@ -105,6 +108,38 @@ class ReferenceRecord(_Strict):
     unsure: Count
 
 
+class Estimate(_Strict):
+    """A macro drop as a fraction with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Difference(_Strict):
+    """A standardised mean difference within class, common minus counter, before and after weighting."""
+
+    before: float
+    after: float
+
+
+class Balance(_Strict):
+    """How the two groups of a split differ besides the background, on the photos that estimate.
+
+    `n` photos of the groups were compared, `without_measures` lack a covariate, and the covariates of `left_out` were measured
+    on no photo. Then, unless fewer than 10 photos a group are left: the differences by covariate, the selector's macro drop, the
+    same under overlap weights that make the groups alike, and the share of it that remains (null where the drop is not above 0).
+    """
+
+    n: Count
+    without_measures: Count
+    left_out: list[str]
+    differences: dict[str, Difference] = {}
+    drop: Estimate | None = None
+    drop_weighted: Estimate | None = None
+    remaining: float | None = None
+
+
 class Manifest(_Strict):
     """The whole of release.json."""
 
@@ -128,6 +163,10 @@ class Manifest(_Strict):
         default=[],
         description="hash lists the photos were compared with; empty, or absent in releases made before there were any: not checked",
     )
+    covariates: dict[str, Balance] = Field(
+        default={},
+        description="split -> how its groups differ besides the background; rounded to 4 decimals; absent in older releases",
+    )
     recipe: dict[str, Any]
     caveats: list[str]
     signed_by: Digest | None = Field(description="raw Ed25519 public key in hexadecimal; null for an unsigned release")
@@ -136,7 +175,7 @@ class Manifest(_Strict):
 
 def render(manifest: Manifest) -> bytes:
     """Return the one spelling of a manifest."""
-    absent = {"references"} - manifest.model_fields_set
+    absent = {"references", "covariates"} - manifest.model_fields_set
     return rfc8785.dumps(manifest.model_dump(mode="json", exclude=absent))
 
 

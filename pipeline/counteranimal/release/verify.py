@@ -248,6 +248,7 @@ def _content(course: _Course) -> None:
         *crossrefs.count_problems(manifest, tables),
         *crossrefs.conservation_problems(manifest),
         *crossrefs.split_problems(manifest, tables),
+        *crossrefs.covariate_problems(manifest, tables),
         *crossrefs.prediction_problems(manifest, tables),
         *crossrefs.group_problems(tables),
     ]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from counteranimal.errors import IntegrityError, UsageError
+from counteranimal.errors import IntegrityError, Reason, UsageError
 from counteranimal.models import ImageTextModel
 from counteranimal.recipe import backgrounds
 from counteranimal.score.scenes import scene_weights
@@ -114,10 +114,15 @@ def prompt_features(model: ImageTextModel, vocabulary: Sequence[str]) -> NDArray
     Raises
     ------
     UsageError
-        If a background has no prompts, or one prompt stands twice.
+        If a background has no prompts, or an empty one, or one prompt stands twice.
+    IntegrityError
+        If the text tower gives features that are not finite.
     """
     known = backgrounds()
     texts = [prompt.strip() for name in vocabulary for prompt in known[name].prompts]
+    empty = [name for name in vocabulary if not all(prompt.strip() for prompt in known[name].prompts)]
+    if empty:
+        raise UsageError(f"background {empty[0]!r} has an empty prompt; fill it in backgrounds.toml or leave it out")
     twice = sorted({text for text in texts if texts.count(text) > 1})
     if twice:
         raise UsageError(f"prompt {twice[0]!r} stands twice in backgrounds.toml; leave one of them out")
@@ -126,6 +131,9 @@ def prompt_features(model: ImageTextModel, vocabulary: Sequence[str]) -> NDArray
         raise UsageError(f"background {bare[0]!r} has no prompts; give it some in backgrounds.toml")
     embedded = model.text_features(texts)
     owner = np.repeat(np.arange(len(vocabulary)), [len(known[name].prompts) for name in vocabulary])
+    if not np.isfinite(embedded).all():
+        spec = model.identity.spec
+        raise IntegrityError(f"the text tower of {spec} gave features that are not finite; check its weights")
     means = np.stack([embedded[owner == place].mean(axis=0) for place in range(len(vocabulary))])
     return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), dtype=np.float32)
 
@@ -145,5 +153,6 @@ def _softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _require_finite(values: NDArray[np.float32]) -> None:
     if not np.isfinite(values).all():
         raise IntegrityError(
-            "a feature is not finite; photos with such features are turned away before they are scored"
+            f"a feature or logit is not finite ({Reason.NOT_FINITE}); check the model's weights, or delete its folder under "
+            "tables/embeddings in the workspace and score again"
         )

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from counteranimal import tables
 from counteranimal.discovery import assign, choose_pairs, pool_table
+from counteranimal.errors import Reason, Rejected
 from counteranimal.models import load_model
 from counteranimal.recipe import Recipe, SplitRule
 from counteranimal.score.run import embedded_photos
@@ -37,9 +38,9 @@ def preview(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict
     Returns
     -------
     dict
-        `photos`, `statement`, `split`, `selector`, `groups` (photos in common, counter, other), `pairs` (one dict a class or
-        `*`: status, common, counter, and the drop on the report fold as a fraction), `cells` (class -> background -> n) and
-        `doubts` (what may be wrong with photos -> n).
+        `photos`, `left_out` (why kept photos are not among them -> n), `statement`, `split`, `selector`, `groups` (photos in
+        common, counter, other), `pairs` (one dict a class or `*`: status, common, counter, and the drop on the report fold as
+        a fraction), `cells` (class -> background -> n) and `doubts` (what may be wrong with photos -> n).
 
     Raises
     ------
@@ -48,13 +49,10 @@ def preview(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict
     """
     rule = recipe.splits[0]
     photos = workspace.kept_photos()
-    scored = {
-        row["photo_id"]: row["background"]
-        for row in workspace.table("scores").to_pylist()
-        if row["status"] == "ok" and row["photo_id"] in photos and row["model"] == recipe.score.model
-    }
+    scored, left_out = _scored(recipe, workspace, photos)
     asked = {photo_id: photos[photo_id]["class_id"] for photo_id in scored}
-    predictions = _predictions(recipe, rule, asked, workspace=workspace, settings=settings)
+    predictions, rejected = _predictions(recipe, rule, asked, workspace=workspace, settings=settings)
+    left_out.update(found.reason.value for found in rejected.values())
     correct = dict(zip(*(predictions.column(name).to_pylist() for name in ("photo_id", "correct")), strict=True))
     pool = _pool({name: word for name, word in scored.items() if name in correct}, workspace, seed=recipe.seed)
     classes = [item.id for item in recipe.classes]
@@ -68,6 +66,7 @@ def preview(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict
     workspace.write_table("preview", tables.conform("preview", rows))
     return {
         "photos": len(rows),
+        "left_out": {reason: number for reason, number in sorted(left_out.items()) if number},
         "statement": STATEMENT,
         "split": rule.name,
         "selector": rule.selector,
@@ -81,14 +80,37 @@ def preview(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict
     }
 
 
+def _scored(
+    recipe: Recipe, workspace: Workspace, photos: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, str], Counter[str]]:
+    """Return photo id -> machine background of the kept photos with a score and a class of the recipe, and what the others lack."""
+    classes = {item.id for item in recipe.classes}
+    found: dict[str, str] = {}
+    lacking: Counter[str] = Counter()
+    for row in workspace.table("scores").to_pylist():
+        photo = photos.get(row["photo_id"])
+        if photo is None or row["model"] != recipe.score.model:
+            continue
+        if row["status"] != "ok":
+            lacking[row["reason"]] += 1
+        elif photo["class_id"] not in classes:
+            lacking[Reason.CLASS.value] += 1
+        else:
+            found[row["photo_id"]] = row["background"]
+    lacking["not_scored"] = len(photos) - len(found) - lacking.total()
+    return found, lacking
+
+
 def _predictions(
     recipe: Recipe, rule: SplitRule, asked: Mapping[str, str], *, workspace: Workspace, settings: Settings
-) -> pa.Table:
-    """Return the selector's 1-vs-1000, one-template predictions in the columns that discovery reads; `asked`: id -> class."""
+) -> tuple[pa.Table, dict[str, Rejected]]:
+    """Return the selector's 1-vs-1000, one-template predictions in the columns that discovery reads, and whom it turned away.
+
+    `asked` is photo id -> class, a class of the recipe.
+    """
     right = {item.id: item.imagenet for item in recipe.classes}
-    known = sorted(photo_id for photo_id, class_id in asked.items() if class_id in right)
     model = load_model(rule.selector, settings=settings)
-    found, _ = embedded_photos(model, known, workspace, settings=settings, view="centre")
+    found, _ = embedded_photos(model, sorted(asked), workspace, settings=settings, view="centre")
     names = recipe.evaluate.names
     top = top_one(class_logits(model, found.features, names=names, templates="paper", cache=settings.cache_folder))
     rows = [
@@ -102,7 +124,7 @@ def _predictions(
         }
         for photo_id, winner, tied in zip(found.photo_ids, top.winner, top.tied, strict=True)
     ]
-    return tables.conform("predictions", rows)
+    return tables.conform("predictions", rows), found.rejected
 
 
 def _pool(scored: Mapping[str, str], workspace: Workspace, *, seed: str) -> pa.Table:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ from counteranimal.images import grey_thumbnail
 from counteranimal.models import Classifier, ImageTextModel, Model, SceneModel, load_model
 from counteranimal.models.classifiers import SurroundClassifier
 from counteranimal.models.embeddings import Embedded, embed, embedding_key
+from counteranimal.models.runtime import DType
 from counteranimal.pool import map_shards, shards_of
 from counteranimal.recipe import Recipe
 from counteranimal.score.backgrounds import ABSTAIN_BELOW, prompt_features, prompt_probabilities, scene_probabilities
@@ -33,6 +34,8 @@ from counteranimal.workspace import Blobs, Workspace
 __all__ = ["background_columns", "background_scores", "embedded_photos", "score"]
 
 ABSTAINED = "not_sure"
+COMPARED = 1_000  # photos on which a reduced precision is held against float32
+TOLERATED = 0.005  # share of them whose proposal may change without a warning
 
 
 def score(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict[str, Any]:
@@ -41,8 +44,8 @@ def score(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict[s
     Returns
     -------
     dict
-        `photos`, `scored`, `rejected`, `new` (embedded now), `model`, `backgrounds`: photos by proposed background, and
-        `proposals`: photos by what may be wrong with them.
+        `photos`, `scored`, `rejected`, `new` (embedded now), `model`, `dtype`, `backgrounds`: photos by proposed background,
+        `proposals`: photos by what may be wrong with them, and, where the recipe reduces precision, what `_reduced` returns.
 
     Raises
     ------
@@ -52,11 +55,8 @@ def score(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict[s
         If the recipe's model cannot score its backgrounds.
     """
     photo_ids = sorted(workspace.kept_photos())
-    model = load_model(recipe.score.model, settings=settings)
-    reader = model.scene_reader() if isinstance(model, SceneModel) else model
-    found, new = embedded_photos(reader, photo_ids, workspace, settings=settings, view=recipe.score.view)
-    vocabulary = recipe.vocabulary()
-    probabilities = background_scores(model, found.features, vocabulary)
+    vocabulary, dtype = recipe.vocabulary(), recipe.score.dtype
+    reader, found, new, probabilities = _read(recipe, dtype, photo_ids, workspace, settings)
     quality = _quality(photo_ids, workspace, settings=settings)
     table = pa.concat_tables(
         [
@@ -80,9 +80,51 @@ def score(recipe: Recipe, workspace: Workspace, *, settings: Settings) -> dict[s
         "rejected": len(found.rejected),
         "new": new,
         "model": recipe.score.model,
+        "dtype": dtype,
         "backgrounds": {name: named[name] for name in (*vocabulary, ABSTAINED)},
         "proposals": dict(Counter(pc.list_flatten(table.column("proposals")).to_pylist())),
+        **({} if dtype == "float32" else _reduced(recipe, photo_ids[:COMPARED], workspace, settings)),
     }
+
+
+class _Read(NamedTuple):
+    """The model that saw the photos, what it saw, how many were new to it, and the probabilities that follow."""
+
+    reader: Model
+    found: Embedded
+    new: int
+    probabilities: NDArray[np.float32]
+
+
+def _read(recipe: Recipe, dtype: DType, photo_ids: Sequence[str], workspace: Workspace, settings: Settings) -> _Read:
+    model = load_model(recipe.score.model, settings=settings, dtype=dtype)
+    reader = model.scene_reader() if isinstance(model, SceneModel) else model
+    found, new = embedded_photos(reader, photo_ids, workspace, settings=settings, view=recipe.score.view)
+    return _Read(reader, found, new, background_scores(model, found.features, recipe.vocabulary()))
+
+
+def _reduced(recipe: Recipe, photo_ids: Sequence[str], workspace: Workspace, settings: Settings) -> dict[str, Any]:
+    """Score some photos in float32 too; ids are digests, so the first of them are a random sample.
+
+    Returns
+    -------
+    dict
+        `compared` photos, of which `changed` got another proposal, and `warning`: a sentence where that is more than
+        `TOLERATED` of them, else empty.
+    """
+    words: list[dict[str, str]] = []
+    for dtype in ("float32", recipe.score.dtype):
+        read = _read(recipe, dtype, photo_ids, workspace, settings)
+        table = background_columns(read.found.photo_ids, read.probabilities, recipe.vocabulary())
+        words.append(dict(zip(*(table.column(name).to_pylist() for name in ("photo_id", "background")), strict=True)))
+    changed = sum(words[0].get(photo_id) != words[1].get(photo_id) for photo_id in photo_ids)
+    told = {"compared": len(photo_ids), "changed": changed, "warning": ""}
+    if changed > TOLERATED * len(photo_ids):
+        told["warning"] = (
+            f"{recipe.score.dtype} changes {changed} of {len(photo_ids)} proposals ({changed / len(photo_ids):.1%}), more than "
+            f"{TOLERATED:.1%} of them; set dtype to float32 under [score] in the recipe"
+        )
+    return told
 
 
 def background_scores(model: Model, features: NDArray[np.float32], vocabulary: Sequence[str]) -> NDArray[np.float32]:

@@ -135,7 +135,8 @@ def similar(run: Run) -> dict[str, int]:
 def score(run: Run) -> Outcome:
     """Score backgrounds and quality of every kept photo that has no score yet."""
     check_models(run.recipe)
-    return Outcome("score", score_run.score(run.recipe, run.workspace, settings=run.settings))
+    counts = score_run.score(run.recipe, run.workspace, settings=run.settings)
+    return Outcome("score", counts, str(counts.get("warning", "")))
 
 
 @step
@@ -147,6 +148,8 @@ def propose(run: Run) -> Outcome:
     if counts["doubts"]:
         told = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in sorted(counts["doubts"].items()))
         note += f" Photos to look at first: {told}."
+    if counts["left_out"]:
+        note += f" Left out: {', '.join(f'{reason} {number}' for reason, number in counts['left_out'].items())}."
     return Outcome("propose", {**counts, "discovery": on_preview(run)}, note)
 
 
