@@ -101,9 +101,11 @@ def test_tiny_demo_runs_through_and_resumes(done: Done) -> None:
     assert not {"plan", "push", "pull"} & set(by_step)
 
 
-@pytest.fixture(scope="module")
-def killed(done: Done, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A demo of the same sample that was killed at every point and then ran to its end, and what each death left."""
+@pytest.fixture(scope="module", params=["some", pytest.param("every", marks=pytest.mark.soak)])
+def killed(
+    done: Done, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[Path, dict[str, Any]]:
+    """A demo of the same sample that was killed at some points (at every one in `make soak`) and then ran to its end, and what each death left."""
     place = tmp_path_factory.mktemp("killed")
     folder = place / "demo"
     shutil.copytree(done.folder / "sample", folder / "sample")
@@ -113,7 +115,7 @@ def killed(done: Done, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     # A Label Studio whose database is migrated already; the rounds that it holds are another workspace's.
     shutil.copytree(done.folder / "home" / "label-studio", folder / "home" / "label-studio")
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.fakes.dying_demo", str(folder), str(done.port)],
+        [sys.executable, "-m", "tests.fakes.dying_demo", str(folder), str(done.port), request.param],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

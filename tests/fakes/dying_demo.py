@@ -1,6 +1,6 @@
 """A demo that dies: one folder, one `counteranimal demo --quick` after another, each killed at the next point, then one to the end.
 
-Run as `python -m tests.fakes.dying_demo FOLDER PORT`; prints JSON: for every point how the run ended and what it left, and how the
+Run as `python -m tests.fakes.dying_demo FOLDER PORT some|every`; prints JSON: for every point how the run ended and what it left, and how the
 last run ended. A point is a call of a named function, and the run dies as it is reached, or as soon as it has returned. Models are
 loaded once, in the parent, since loading them is most of what a run costs; nothing else is shared between runs.
 """
@@ -27,7 +27,10 @@ from counteranimal.workspace import Workspace
 
 @dataclass(frozen=True)
 class Point:
-    """Where a run dies: at the n-th call of a function (with an argument, if one is given), before or after it."""
+    """Where a run dies: at the n-th call of a function (with an argument, if one is given), before or after it.
+
+    `some` points, one or two a step, are where what is done and what is on record differ most; they stand for `every` point.
+    """
 
     name: str
     owner: str
@@ -36,6 +39,7 @@ class Point:
     argument: str = ""
     after: bool = False
     kind: signal.Signals = signal.SIGKILL
+    some: bool = False
 
     def arm(self) -> None:
         """Put the death into this process."""
@@ -62,36 +66,47 @@ class Point:
 TABLE = ("counteranimal.workspace:Workspace", "write_table")
 STUDIO = "counteranimal.annotate.studio:LabelStudioServer"
 POINTS = (
-    Point("prepare, among the photos of the sample", "counteranimal.serving.sample", "write_atomically", call=2),
+    Point(
+        "prepare, among the photos of the sample", "counteranimal.serving.sample", "write_atomically", call=2, some=True
+    ),
     Point("crawl, candidates known", "counteranimal.steps.curation:crawl_run", "fetch_pending"),
-    Point("crawl, Ctrl-C", "counteranimal.workspace:Blobs", "put_many", call=2, after=True, kind=signal.SIGINT),
-    Point("crawl, blobs stored and not recorded", "counteranimal.workspace:Blobs", "put_many", call=2, after=True),
+    Point(
+        "crawl, Ctrl-C", "counteranimal.workspace:Blobs", "put_many", call=2, after=True, kind=signal.SIGINT, some=True
+    ),
+    Point(
+        "crawl, blobs stored and not recorded",
+        "counteranimal.workspace:Blobs",
+        "put_many",
+        call=2,
+        after=True,
+        some=True,
+    ),
     Point("dedupe, fingerprints kept", "counteranimal.workspace:Parts", "write", after=True),
-    Point("dedupe, clusters", *TABLE, argument="clusters"),
-    Point("score, photos embedded", "counteranimal.workspace:Parts", "write", after=True),
+    Point("dedupe, clusters", *TABLE, argument="clusters", some=True),
+    Point("score, photos embedded", "counteranimal.workspace:Parts", "write", after=True, some=True),
     Point("score, scores", *TABLE, argument="scores"),
     Point("propose", *TABLE, argument="preview"),
-    Point("label, server starting", "counteranimal.annotate.server", "_await"),
+    Point("label, server starting", "counteranimal.annotate.server", "_await", some=True),
     Point("label, server started", "counteranimal.annotate.server", "_prove"),
-    Point("label, projects made and not recorded", STUDIO, "create_project", after=True),
-    Point("label, tasks made and not recorded", STUDIO, "create_tasks", after=True),
+    Point("label, projects made and not recorded", STUDIO, "create_project", after=True, some=True),
+    Point("label, tasks made and not recorded", STUDIO, "create_tasks", after=True, some=True),
     Point("label, pushed", "counteranimal.steps.rounds", "push", after=True),
-    Point("label, in the middle of voting", STUDIO, "annotate", call=20, after=True),
-    Point("label, Ctrl-C while voting", STUDIO, "annotate", call=20, after=True, kind=signal.SIGINT),
+    Point("label, in the middle of voting", STUDIO, "annotate", call=20, after=True, some=True),
+    Point("label, Ctrl-C while voting", STUDIO, "annotate", call=20, after=True, kind=signal.SIGINT, some=True),
     Point("label, votes on record", "counteranimal.steps.rounds", "pull", after=True),
-    Point("label, settling round pushed", "counteranimal.steps.rounds", "adjudicate", after=True),
+    Point("label, settling round pushed", "counteranimal.steps.rounds", "adjudicate", after=True, some=True),
     Point("label, settling round answered", "counteranimal.steps.rounds", "simulate", call=2, after=True),
     Point("label, settling votes on record", "counteranimal.steps.rounds", "pull", call=2, after=True),
-    Point("label, settling round closed", "counteranimal.steps.rounds", "close", after=True),
+    Point("label, settling round closed", "counteranimal.steps.rounds", "close", after=True, some=True),
     Point("label, round closed", "counteranimal.steps.rounds", "close", after=True),
     Point("verdicts", *TABLE, argument="verdicts"),
-    Point("splits", *TABLE, argument="splits"),
-    Point("freeze, written and not published", "counteranimal.freeze.write", "_require_good"),
-    Point("freeze, published and not exported", "counteranimal.freeze.photos", "write_atomically", call=3),
+    Point("splits", *TABLE, argument="splits", some=True),
+    Point("freeze, written and not published", "counteranimal.freeze.write", "_require_good", some=True),
+    Point("freeze, published and not exported", "counteranimal.freeze.photos", "write_atomically", call=3, some=True),
     Point("verify", "counteranimal.steps.demo", "verify"),
-    Point("evaluate, one model done", "counteranimal.evaluate.run:Evaluator", "_predictions", call=2),
+    Point("evaluate, one model done", "counteranimal.evaluate.run:Evaluator", "_predictions", call=2, some=True),
     Point("evaluate, all predicted", "counteranimal.evaluate.run", "results_table"),
-    Point("report", "counteranimal.report.page", "_environment"),
+    Point("report", "counteranimal.report.page", "_environment", some=True),
 )
 
 
@@ -148,12 +163,12 @@ def found(home: Path, into: Path) -> int:
     return 0
 
 
-def main(folder: Path, port: int) -> None:
-    """Die at every point, then run to the end."""
+def main(folder: Path, port: int, points: str) -> None:
+    """Die at some points or at every one, then run to the end."""
     _load_models_once(("stand-in", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"))
     said, state = folder.with_name("said.txt"), folder.with_name("state.json")
     deaths = []
-    for point in POINTS:
+    for point in [point for point in POINTS if point.some or points == "every"]:
         status = in_child(lambda point=point: run_demo(folder, port, said, point))  # type: ignore[misc]
         state.unlink(missing_ok=True)
         in_child(lambda: found(folder / "home", state))
@@ -175,4 +190,4 @@ def main(folder: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
