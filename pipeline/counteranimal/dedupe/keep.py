@@ -101,12 +101,8 @@ def cluster_rows(
         for member in burst:
             sets.join(best.photo_id, member.photo_id)
             if member is not best:
-                rows[member.photo_id] = {
-                    **_row(member.photo_id, kept=False, reason="burst"),
-                    **_measured(apart(member.photo_id, best.photo_id)),
-                    "partner": best.photo_id,
-                    "rule": rule,
-                }
+                row = _row(member.photo_id, kept=False, reason="burst") | {"partner": best.photo_id, "rule": rule}
+                rows[member.photo_id] = row | _measured(apart(member.photo_id, best.photo_id))
     # The photo that stands for a burst is named last, over those that stood for its parts.
     names = [*best_of.values(), *(member.photo_id for member in kept if rows[member.photo_id]["kept"])]
     clusters = {sets.find(name): name for name in names}

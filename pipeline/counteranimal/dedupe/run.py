@@ -64,7 +64,7 @@ def fingerprint(workspace: Workspace, *, settings: Settings) -> dict[str, int]:
     missing = parts.missing(wanted)
     shards = [(workspace.blobs.root, ids) for ids in shards_of(missing, _SHARD)]
     for rows in map_shards(_fingerprint_shard, shards, workers=settings.workers, title="fingerprint"):
-        parts.write(tables.conform("fingerprints", rows))
+        parts.write(rows)
     workspace.write_table("fingerprints", parts.view(wanted))
     return {"photos": len(wanted), "new": len(missing)}
 
@@ -155,7 +155,7 @@ def _found(
         for name in names:
             made += [{"photo_id": name, "photo_a": "", "photo_b": "", "kind": ""}]
             made += [{"photo_id": name, **row} for row in looked_at(prints, by_finder[name], look, rules)]
-        parts.write(tables.conform("looked_pairs", made))
+        parts.write(made)
     looked = parts.view()
     found = looked.filter(pc.not_equal(looked.column("photo_a"), "")).to_pylist()
     return prints, (sorted([*exact_links(prints), *links_of(found, "same")]), links_of(found, "unsure"))
