@@ -97,7 +97,9 @@ def grow(file: Path, folder: Path) -> None:
     hashes = np.load(file)
     warmed()
     ids = [f"{number:016x}{0:048x}" for number in range(len(hashes))]
-    prints = Fingerprints(ids, ids, hashes, hashes, hashes[::-1].copy(), hashes[::-1].copy())
+    prints = Fingerprints(
+        ids, ids, hashes, hashes, hashes[::-1].copy(), hashes[::-1].copy(), np.full(len(hashes), 7, np.float32)
+    )
     order = np.random.default_rng(1).permutation(len(hashes))
     last, before = np.sort(order[:MORE]), np.sort(order[MORE:])
     part = Fingerprints([ids[n] for n in before], [], *(array[before] for array in prints[2:]))

@@ -62,7 +62,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     # Of the photos that may be equal to another one; all others have no digest, since that takes a full decode.
     "pixel_digests": _schema(("photo_id", _text), ("pixel_digest", _text)),
     # One row a photo. reason: unique, kept, exact, judged, near, mirror, burst, class_conflict, reference_overlap. Distances are
-    # to `partner`, a photo id; in a reference_overlap it is the name of a hash list, a colon and a path in it.
+    # to `partner`, a photo id; in a reference_overlap it is the name of a hash list, a colon and a path in it, and for a copy of the
+    # photo that lies near it the distances are to that photo, which the rule names. pixel_difference only where pixels were looked at.
     "clusters": _schema(
         ("photo_id", _text), ("cluster", _text), ("kept", pa.bool_()), ("reason", _text), ("partner", _text),
         ("phash_distance", pa.int32()), ("dhash_distance", pa.int32()), ("pixel_difference", pa.float32()),
@@ -168,7 +169,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("published_bytes", pa.int64()), ("fold_unit", _text), ("fold", _text), ("n_votes", pa.int32()), ("method", _text),
         ("inclusion_probability", pa.float64()), ("selector_model", _text), ("selector_sha256", _text),
     ),
-    # figure: accuracy_common, accuracy_counter, drop (class_id set), macro_* and micro_* (class_id "*").
+    # figure: accuracy_common, accuracy_counter, drop (class_id set), macro_* and micro_* (class_id "*"). fold: report, select, all, and
+    # report_without_overlap or all_without_overlap, where photos that hash lists hold are left out.
     "results": _schema(
         ("split", _text), ("fold", _text), ("model", _text), ("protocol", _text), ("class_id", _text), ("figure", _text),
         ("value", pa.float64()), ("n", pa.int32()), ("n_effective", pa.float64()), ("low", pa.float64()),

@@ -30,9 +30,14 @@ def near(a: str, b: str, bits: int = 4) -> Link:
     return Link(1, bits, bits, 0.05, a, b, "near", "rule")
 
 
+def rows_of(members, links=(), seconds=60):
+    """Return the rows of clusters; photos that no link explains are 20 and 30 bits apart."""
+    return cluster_rows(members, list(links), burst_seconds=seconds, apart=lambda *_: (20, 30))
+
+
 def decided(members, links=(), seconds=60):
     """Return photo id -> (cluster, kept, reason, partner)."""
-    rows = cluster_rows(members, list(links), burst_seconds=seconds)
+    rows = rows_of(members, links, seconds)
     return {row["photo_id"]: (row["cluster"], row["kept"], row["reason"], row.get("partner")) for row in rows}
 
 
@@ -60,12 +65,12 @@ def test_the_order_of_arrival_changes_nothing():
     """Twenty shuffles of photos and links give the same rows."""
     members = [seen(name, index * 20, area=100 + index % 3) for index, name in enumerate("abcdefgh")]
     links = [near("a", "d", 3), near("d", "f", 5), near("b", "c", 2), near("a", "f", 9)]
-    expected = cluster_rows(members, links, burst_seconds=30)
+    expected = rows_of(members, links, 30)
     for seed in range(20):
         shuffle = random.Random(seed).shuffle
         shuffle(members)
         shuffle(links)
-        assert cluster_rows(members, links, burst_seconds=30) == expected
+        assert rows_of(members, links, 30) == expected
 
 
 @pytest.mark.case("E05")
@@ -84,7 +89,7 @@ def test_a_cluster_of_two_classes_keeps_nothing():
     """Every photo of it is dropped as a class conflict with a partner and the rule; near copies are asked about, equal pixels not."""
     members = [member("a", 300), member("b", 200, class_id="hen"), member("c", 100)]
     links = [near("a", "b"), exact_link("b", "c")]
-    rows = cluster_rows(members, links, burst_seconds=60)
+    rows = rows_of(members, links)
     assert [(row["cluster"], row["kept"], row["reason"], row["partner"]) for row in rows] == [
         ("a", False, "class_conflict", "b"), ("a", False, "class_conflict", "a"), ("a", False, "class_conflict", "b"),
     ]  # fmt: skip
@@ -138,6 +143,6 @@ def test_a_copy_of_a_photo_that_a_burst_drops_follows_it():
 def test_only_the_closest_open_pair_of_two_clusters_is_asked():
     """People are not asked what other links settled, nor twice about the same two clusters."""
     links = [near("a", "b")]
-    rows = cluster_rows([member("a", 300), member("b"), member("c")], links, burst_seconds=60)
+    rows = rows_of([member("a", 300), member("b"), member("c")], links)
     asked = unsettled(rows, [near("a", "b", 9), near("a", "c", 8), near("b", "c", 6)], links)
     assert [(row["photo_a"], row["photo_b"]) for row in asked] == [("b", "c")]

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from counteranimal import tables
-from counteranimal.dedupe import hash_list
+from counteranimal.dedupe import hash_list, run
 from counteranimal.dedupe.hash_list import list_folder, read_hash_list
 from counteranimal.dedupe.reference import adopt, stored
 from counteranimal.dedupe.run import cluster, fingerprint
 from counteranimal.errors import IntegrityError, UsageError
+from counteranimal.ids import photo_id_of
 from counteranimal.images import decode
 from counteranimal.recipe import Recipe, RecipeClass, SourceSpec
 from counteranimal.settings import Settings
@@ -50,11 +51,11 @@ def clustered(workspace) -> tuple[dict[str, int], dict[str, dict]]:
 def compare(workspace, fill, tmp_path) -> Compare:
     """Return a function (photos, photos of the set) -> photo ids, counts and rows of clusters, compared with the set."""
 
-    def compared(photos: list[bytes], training: list[bytes]):
+    def compared(photos: list[bytes], training: list[bytes], fields: list[dict] | None = None):
         out = tmp_path / "train.parquet"
         list_folder(written(tmp_path / "train", training), out)
         adopt(workspace, [out])
-        return fill(photos), *clustered(workspace)
+        return fill(photos, fields), *clustered(workspace)
 
     return compared
 
@@ -101,6 +102,44 @@ def test_a_photo_in_the_set_takes_its_copies_with_it_and_is_told(compare, worksp
     assert (counts["reference_overlap"], counts["kept"], counts["unsure_overlaps"]) == (2, 3, 0)
     told = workspace.table("references").to_pylist()
     assert [(row["name"], row["hashes"], row["unreadable"], row["overlaps"]) for row in told] == [("train", 2, 0, 2)]
+
+
+def test_every_drop_names_its_partner_its_distances_and_its_rule(compare, workspace, scene, encode):
+    """One photo dropped for each reason there is, and a copy of one that the set holds."""
+    pictures = [scene(seed, (200, 150)) for seed in range(9)]
+    plain = [encode(picture, "PNG") for picture in pictures]
+    pairs = {
+        "exact": [plain[6], encode(pictures[6], "PNG", compress_level=1)],
+        "near": [plain[1], encode(pictures[1], quality=60)],
+        "mirror": [plain[2], encode(ImageOps.mirror(pictures[2]))],
+        "class_conflict": [plain[3], encode(pictures[3])],
+        "burst": plain[4:6],
+        "reference_overlap": [encode(pictures[0]), encode(pictures[0].crop((8, 6, 192, 144)).resize((200, 150)))],
+        "judged": plain[7:9],
+    }
+    reasons = [reason for reason, pair in pairs.items() for _ in pair]
+    fields = [
+        {
+            "class_id": "hen" if reason == "class_conflict" and place % 2 else "fox",
+            "observation_id": "1" if reason == "burst" else None,
+        }
+        for place, reason in enumerate(reasons)
+    ]
+    settled = sorted(photo_id_of(data) for data in pairs["judged"])
+    answer = {"answer": "same", "method": "majority", "n_votes": 3, "round": "d1"}
+    rows = [{"photo_a": settled[0], "photo_b": settled[1], **answer}]
+    workspace.write_table("settled_pairs", tables.conform("settled_pairs", rows))
+    ids, _, found = compare([data for pair in pairs.values() for data in pair], pairs["reference_overlap"][:1], fields)
+    dropped = {name: row for name, row in found.items() if not row["kept"]}
+    assert {row["reason"] for row in dropped.values()} == set(run.REASONS) == set(pairs)
+    assert {reasons[ids.index(name)]: row["reason"] for name, row in dropped.items()} == {name: name for name in pairs}
+    for row in dropped.values():
+        assert row["partner"]
+        assert row["rule"]
+        assert None not in (row["phash_distance"], row["dhash_distance"])
+    copy = dropped[ids[11]]
+    assert copy["rule"].startswith(f"copy of photo {ids[10]}; ")
+    assert 0 < copy["phash_distance"] <= 14
 
 
 def test_near_uniform_photos_are_told_and_never_dropped_by_hash(compare, workspace, encode):

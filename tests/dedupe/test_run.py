@@ -15,11 +15,12 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from counteranimal import tables
 from counteranimal.dedupe import proposals, run
+from counteranimal.dedupe.proposals import Fingerprints
 from counteranimal.dedupe.run import cluster, fingerprint
 from counteranimal.dedupe.second_look import look_at
 from counteranimal.errors import IntegrityError
 from counteranimal.images import decode
-from counteranimal.recipe import Recipe, load_recipe
+from counteranimal.recipe import DedupeRules, Recipe, load_recipe
 from counteranimal.settings import Settings
 from counteranimal.workspace import Blob, Workspace
 
@@ -107,8 +108,8 @@ def test_planted_copies_are_found_and_name_their_partner(deduplicate, workspace,
     assert {rows[name]["reason"] for name in ids[8:]} == {"unique"}
 
 
-def test_different_animals_on_one_scene_all_stay(deduplicate, scene, with_animal, encode):
-    """Composites that share their background are never dropped for each other."""
+def test_different_animals_on_one_scene_all_stay(workspace, deduplicate, scene, with_animal, encode):
+    """Composites that share their background are never dropped for each other, although both hashes take some for copies."""
     files = [encode(with_animal(scene(place), animal)) for place in range(2) for animal in range(10)]
     fields = [
         {"kind": "composite", "observer_id": str(index % 10), "observed_at": "2026-05-01T10:00:00Z"}
@@ -116,6 +117,8 @@ def test_different_animals_on_one_scene_all_stay(deduplicate, scene, with_animal
     ]
     _, counts, _ = deduplicate(files, fields)
     assert counts["kept"] == counts["photos"] == 20
+    prints = Fingerprints.of(workspace.table("fingerprints"))
+    assert proposals.proposed(prints, np.ones(20, bool), DedupeRules())
 
 
 def test_bursts_follow_the_sources_times_and_composites_have_none(deduplicate, scene, encode, now):

@@ -85,13 +85,21 @@ def test_one_changed_byte_is_named_with_exit_code_three(dogs_and_cats: Path, tmp
 
 
 def test_evaluation_covers_both_protocols_and_every_model(dogs_and_cats: Path, tmp_path: Path) -> None:
-    """Classifiers and the stand-in are judged 1 vs 1000 and 1 vs 20 on every photo, and the numbers carry intervals."""
-    out = tmp_path / "results"
+    """Classifiers and the stand-in are judged 1 vs 1000 and 1 vs 20 on every photo, with and without five that a training set holds."""
+    out, listed = tmp_path / "results", tmp_path / "train.parquet"
+    (tmp_path / "train").mkdir()
+    for path in sorted((dogs_and_cats / "photos").iterdir())[:5]:
+        shutil.copy(path, tmp_path / "train")
+    _run("fingerprint", str(tmp_path / "train"), "--out", str(listed))
     models = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "stand-in")
     chosen = [word for model in models for word in ("--model", model)]
     release = dogs_and_cats / "releases" / "1.0.0"
-    _run("evaluate", str(release), "--photos", str(dogs_and_cats / "photos"), *chosen, "-o", str(out))
+    photos = ("--photos", str(dogs_and_cats / "photos"), "--against", str(listed))
+    said = _run("evaluate", str(release), *photos, *chosen, "-o", str(out))
     document = json.loads((out / "results.json").read_text())
+    overlap = document["counteranimal"]["training_overlap"]
+    assert f"training overlap 5 of {overlap['photos']} photos are in train" in " ".join(said.split())
+    assert {row["found"]["n"] for row in overlap["accuracy"]} == {5}
     assert len(document["results"]) == 2 * len(models)
     text = json.dumps(document)
     assert "not CLIP" in text

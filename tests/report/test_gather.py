@@ -71,13 +71,15 @@ def test_counts_photos_and_credits_come_from_the_workspace(filled: Workspace) ->
 
 
 def test_an_evaluation_is_read_with_its_identities(filled: Workspace, context: ReportContext, tmp_path: Path) -> None:
-    """Results and identity records come from the folder that the evaluator wrote."""
+    """Results, identity records and what was found in hash lists come from the folder that the evaluator wrote."""
     tables.write(tmp_path / "results.parquet", context.results)
     records = [{"counteranimal": {"identity": dict(record)}} for record in context.identities.values()]
-    (tmp_path / "results.json").write_text(json.dumps({"results": records}), encoding="utf-8")
-    found = gather(filled, title="Demo", evaluation=tmp_path)
-    assert found.results.equals(context.results)
-    assert found.identities == context.identities
+    for overlap, expected in (("not checked", {}), (context.training_overlap, context.training_overlap)):
+        document = {"results": records, "counteranimal": {"training_overlap": overlap}}
+        (tmp_path / "results.json").write_text(json.dumps(document), encoding="utf-8")
+        found = gather(filled, title="Demo", evaluation=tmp_path)
+        assert found.results.equals(context.results)
+        assert (found.identities, found.training_overlap) == (context.identities, expected)
 
 
 def test_a_broken_evaluation_names_the_file(filled: Workspace, context: ReportContext, tmp_path: Path) -> None:

@@ -198,6 +198,43 @@ def test_what_else_differs_between_the_groups_is_shown(written: Path) -> None:
     assert split["balance"]["drop_weighted"]["value"] == 0.24
 
 
+def test_merged_photos_stand_side_by_side_on_a_page_that_the_report_links(written: Path) -> None:
+    """The dropped photo and the kept one, both distances, the pixel difference and the rule."""
+    assert '<a href="clusters.html">' in (written / "index.html").read_text(encoding="utf-8")
+    page = (written / "clusters.html").read_text(encoding="utf-8")
+    first = page[page.index("<article") : page.index("</article>")]
+    assert first.count("<img") == 2
+    assert "pHash 12, dHash 14, pixels 0.06" in first
+    shown = {pointer: text for pointer, _, _, text in Page(first).numbers}
+    assert shown == {
+        "/merged/0/phash_distance": "4", "/merged/0/dhash_distance": "6", "/merged/0/pixel_difference": "0.021",
+    }  # fmt: skip
+
+
+@pytest.mark.case("I14")
+def test_training_photos_are_shown_with_their_weight_or_said_to_be_unchecked(
+    tmp_path: Path, written: Path, change: Callable[..., ReportContext], context: ReportContext
+) -> None:
+    """Accuracies with and without the photos found, each with its interval; otherwise not checked. Neither page says clean."""
+    document = json.loads((written / "report.json").read_text(encoding="utf-8"))
+    [found] = [row for row in document["training_overlap"]["accuracy"] if row["model"] == "stand-in"]
+    assert (found["with"]["value"], found["without"]["value"], found["without"]["n"]) == (0.81, 0.79, 34)
+    text = (written / "index.html").read_text(encoding="utf-8")
+    assert "2 of 36 photos were found in the hash lists train (1 more are unsure)" in text
+    place = "/training_overlap/accuracy/0/without/"
+    assert all(f'data-json="{place}{key}"' in text for key in ("value", "low", "high", "n"))
+    unchecked = change(training_overlap={}, references=["train"])
+    other = write_report(tmp_path / "unchecked", context=unchecked).read_text(encoding="utf-8")
+    assert "not checked in this evaluation" in other
+    assert "was not checked beyond a comparison with the hash lists train" in other
+    assert "clean" not in re.sub("<style>.*?</style>", "", text + other, flags=re.DOTALL)
+    none = context.training_overlap | {"found": 0, "accuracy": []}
+    assert (
+        "0 of 36 photos were found"
+        in write_report(tmp_path / "none", context=change(training_overlap=none)).read_text()
+    )
+
+
 def test_the_opening_sentence_speaks_of_a_model_that_took_no_part(written: Path) -> None:
     """The headline is the most accurate model that neither chose the backgrounds nor shares weights with the chooser."""
     document = json.loads((written / "report.json").read_text(encoding="utf-8"))

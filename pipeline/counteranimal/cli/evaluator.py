@@ -12,7 +12,7 @@ from counteranimal.errors import IntegrityError, UsageError
 from counteranimal.release.read import open_release
 from counteranimal.release.verify import verify as verify_release
 from counteranimal.settings import load_settings
-from counteranimal.steps.publishing import evaluate_release, headline
+from counteranimal.steps.publishing import evaluate_release, evaluator_of, headline
 
 __all__ = ["register"]
 
@@ -64,11 +64,18 @@ def evaluate(
     photos: Annotated[Path, typer.Option("--photos", help="Folder with the release's photos.")],
     model: Annotated[list[str] | None, typer.Option("--model", help="A model's spec; repeat for each.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("results"),
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--against", help="Hash list of a training or reference set to look for the photos in. Repeatable."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate models on a frozen release: accuracy on common and counter, the drop, an interval beside every figure."""
     if not model:
         raise UsageError("no model is named; pass --model, for example --model efficientnet-lite2")
     opened = open_release(release)
-    outcome = evaluate_release(opened, model, photos=photos, settings=load_settings(), out=out)
+    evaluator = evaluator_of(load_settings(), against or ())
+    outcome = evaluate_release(evaluator, opened, model, photos=photos, out=out)
     emit(outcome.counts, as_json=as_json, sentence=f"{headline(out)}\n{outcome.sentence()}")

@@ -20,7 +20,7 @@ from counteranimal.dedupe.proposals import Fingerprints, Proposal
 from counteranimal.dedupe.second_look import RULE, Difference, Look, compare, judge, mirrored
 from counteranimal.recipe import DedupeRules
 
-__all__ = ["Link", "exact_link", "exact_links", "judged_link", "links_of", "looked_at"]
+__all__ = ["Link", "closer", "exact_link", "exact_links", "judged_link", "links_of", "looked_at"]
 
 Kind = Literal["exact", "judged", "near", "mirror"]
 _RANK: dict[Kind, int] = {"exact": 0, "judged": 1, "near": 2, "mirror": 3}
@@ -120,15 +120,20 @@ def judged_link(
 ) -> Link:
     """Return the link between two photos that people found to be one, measured as it stands or mirrored, whichever is closer."""
     look, rules = by
-    first, second = (bisect_left(prints.photo_ids, name) for name in pair)
+    bits, turned = closer(prints, *pair)
+    difference = compare(look(pair[0]), mirrored(look(pair[1])) if turned else look(pair[1]), rules).whole
+    return _link("judged", pair, bits, _Measured(difference, rule))
+
+
+def closer(prints: Fingerprints, a: str, b: str) -> tuple[tuple[int, int], bool]:
+    """Return how many bits of pHash and dHash two photos differ in, as they stand or one of them mirrored, and whether mirrored."""
+    first, second = (bisect_left(prints.photo_ids, name) for name in (a, b))
     straight = _bits(prints.phash, prints.phash, first, second), _bits(prints.dhash, prints.dhash, first, second)
     turned = (
         _bits(prints.phash, prints.phash_mirrored, first, second),
         _bits(prints.dhash, prints.dhash_mirrored, first, second),
     )
-    other = mirrored(look(pair[1])) if turned < straight else look(pair[1])
-    difference = compare(look(pair[0]), other, rules).whole
-    return _link("judged", pair, min(straight, turned), _Measured(difference, rule))
+    return min(straight, turned), turned < straight
 
 
 def _bits(a: Hashes, b: Hashes, first: int, second: int) -> int:

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from counteranimal import tables
 from counteranimal.dedupe.fingerprint import of_stored, pixel_digest
 from counteranimal.pool import shards_of
 from counteranimal.progress import track
@@ -62,6 +61,6 @@ def digests(photo_ids: Sequence[str], blobs: Blobs, parts: Parts) -> dict[str, s
     """
     for names in track(shards_of(parts.missing(photo_ids), _SHARD), "Comparing pixels"):
         rows = [{"photo_id": name, "pixel_digest": of_stored(blobs, name, pixel_digest)} for name in names]
-        parts.write(tables.conform("pixel_digests", rows))
+        parts.write(rows)
     known = parts.view()
     return dict(zip(known["photo_id"].to_pylist(), known["pixel_digest"].to_pylist(), strict=True))

@@ -18,7 +18,7 @@ Nothing depends on the order in which photos arrived. Leaves whether two photos 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -55,6 +55,7 @@ def cluster_rows(
     links: Sequence[Link],
     *,
     burst_seconds: int,
+    apart: Callable[[str, str], tuple[int, int]],
     overlaps: Mapping[str, Overlap] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the rows of table `clusters`, one a photo.
@@ -67,6 +68,8 @@ def cluster_rows(
         Confirmed links between them.
     burst_seconds : int
         Longest gap between two photos of one burst.
+    apart : callable
+        Two photo ids -> the bits of pHash and dHash in which they differ; asked for photos that no link explains.
     overlaps : mapping of str to Overlap, optional
         Photo id -> the entry of a reference set that it is dropped for.
     """
@@ -86,7 +89,7 @@ def cluster_rows(
         first = min((name for name in group if name in struck), key=lambda name: struck[name], default=None)
         for name in group:
             if first is not None:
-                rows[name] = _overlapping(name, struck.get(name), struck[first])
+                rows[name] = _overlapping(name, struck.get(name), struck[first], apart)
             elif name == best_of[name] and len(classes) == 1:
                 kept.append(by_id[name])
                 rows[name] = _row(name, kept=True, reason="kept" if len(group) > 1 else "unique")
@@ -98,10 +101,8 @@ def cluster_rows(
         for member in burst:
             sets.join(best.photo_id, member.photo_id)
             if member is not best:
-                rows[member.photo_id] = _row(member.photo_id, kept=False, reason="burst") | {
-                    "partner": best.photo_id,
-                    "rule": rule,
-                }
+                row = _row(member.photo_id, kept=False, reason="burst") | {"partner": best.photo_id, "rule": rule}
+                rows[member.photo_id] = row | _measured(apart(member.photo_id, best.photo_id))
     # The photo that stands for a burst is named last, over those that stood for its parts.
     names = [*best_of.values(), *(member.photo_id for member in kept if rows[member.photo_id]["kept"])]
     clusters = {sets.find(name): name for name in names}
@@ -149,13 +150,19 @@ def _row(photo_id: str, *, kept: bool, reason: str) -> dict[str, Any]:
     return {"photo_id": photo_id, "kept": kept, "reason": reason}
 
 
-def _overlapping(photo_id: str, own: Overlap | None, best: Overlap) -> dict[str, Any]:
+def _measured(bits: tuple[int, int]) -> dict[str, int]:
+    return {"phash_distance": bits[0], "dhash_distance": bits[1]}
+
+
+def _overlapping(
+    photo_id: str, own: Overlap | None, best: Overlap, apart: Callable[[str, str], tuple[int, int]]
+) -> dict[str, Any]:
     """Return the row of a photo that a reference set holds: by an entry near itself, or near another copy of it."""
     found = own or best
-    row = _row(photo_id, kept=False, reason="reference_overlap") | {"partner": f"{found.reference}:{found.path}"}
-    if own is None:
-        return row | {"rule": f"copy of photo {best.photo_id}; {best.rule}"}
-    return row | {"phash_distance": own.phash_distance, "dhash_distance": own.dhash_distance, "rule": own.rule}
+    bits = (own.phash_distance, own.dhash_distance) if own else apart(photo_id, best.photo_id)
+    rule = own.rule if own else f"copy of photo {best.photo_id}; {best.rule}"
+    row = _row(photo_id, kept=False, reason="reference_overlap")
+    return row | _measured(bits) | {"partner": found.entry, "rule": rule}
 
 
 def _dropped(photo_id: str, link: Link, classes: Sequence[str]) -> dict[str, Any]:

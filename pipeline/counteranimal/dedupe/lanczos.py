@@ -32,10 +32,8 @@ def tiny_pictures(grey: Image.Image) -> tuple[_Grey, _Grey]:
     side = max(1, min(grey.size) // _LEAST)
     pixels = np.asarray(grey.reduce(side) if side > 1 else grey)
     narrow = _along_rows(pixels, grey.width / side)
-    square, steps = (
-        _rounded(_weights(len(pixels), grey.height / side, height) @ part)
-        for height, part in zip(_HEIGHTS, np.split(narrow, _WIDTHS[:1], axis=1), strict=True)
-    )
+    wide, thin = (_weights(len(pixels), grey.height / side, height) for height in _HEIGHTS)
+    square, steps = _rounded(wide @ narrow[:, : _WIDTHS[0]]), _rounded(thin @ narrow[:, _WIDTHS[0] :])
     return square.astype(np.uint8), steps.astype(np.uint8)
 
 
@@ -51,7 +49,8 @@ def _rounded(sums: _Exact) -> _Exact:
     sums += 1 << (_BITS - 1)
     sums *= 2.0**-_BITS
     np.floor(sums, out=sums)
-    np.clip(sums, 0, 255, out=sums)
+    np.maximum(sums, 0, out=sums)
+    np.minimum(sums, 255, out=sums)
     return sums
 
 

@@ -176,15 +176,16 @@ def _plain(probes: Hashes, table: Table, asked: tuple[Band, int, _Earlier], *, a
         for rows in _portions(sizes):
             number = sizes[rows]
             first = np.repeat(np.arange(rows.start, rows.stop), number)
-            ramp = np.arange(len(first)) - np.repeat(np.cumsum(number) - number, number)
-            found = np.repeat(low[rows], number) + ramp
+            # The next candidate of a row stands one place further; a row begins at its bucket.
+            found = np.arange(len(first)) + np.repeat(low[rows] + number - np.cumsum(number), number)
             difference = probes[first] ^ table.ordered[found]
-            distance = np.bitwise_count(difference)
-            near = distance <= radius
+            near = np.flatnonzero(np.bitwise_count(difference) <= radius)
+            difference = difference[near]
             for bits, flips in zip(*earlier, strict=True):
-                near &= np.bitwise_count(difference & bits) > flips
+                unseen = np.bitwise_count(difference & bits) > flips
+                near, difference = near[unseen], difference[unseen]
             one, other = first[near], table.places[found[near]].astype(np.int64)
-            pairs = Pairs(one, other, distance[near].astype(np.int64))
+            pairs = Pairs(one, other, np.bitwise_count(difference).astype(np.int64))
             if among:
                 pairs = Pairs(np.minimum(one, other), np.maximum(one, other), pairs.distance)
                 # Hashes of one bucket have met from both sides, and each itself.

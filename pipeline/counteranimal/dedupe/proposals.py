@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from counteranimal.dedupe.index import Index, Keys, keys_of, load, store
@@ -34,6 +35,25 @@ class Fingerprints(NamedTuple):
     dhash: Hashes
     phash_mirrored: Hashes
     dhash_mirrored: Hashes
+    entropy: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Fingerprints:
+        """Return the columns of rows of table `fingerprints`; each photo's digest is its own until photos that may be equal are known."""
+
+        def numbers(name: str) -> Hashes:
+            return np.asarray(table.column(name).to_numpy(), dtype=np.uint64)
+
+        names = table.column("photo_id").to_pylist()
+        return cls(
+            names,
+            names,
+            numbers("phash"),
+            numbers("dhash"),
+            numbers("phash_mirrored"),
+            numbers("dhash_mirrored"),
+            table.column("entropy").to_numpy(),
+        )
 
 
 class Proposal(NamedTuple):

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from counteranimal.dedupe.exact import NEARLY_UNIFORM
 from counteranimal.dedupe.fingerprint import DEFAULT_RECIPE, recipe_name
@@ -49,6 +48,11 @@ class Overlap(NamedTuple):
     def sure(self) -> bool:
         """Whether the photo is dropped for it."""
         return self.verdict_rank == 0
+
+    @property
+    def entry(self) -> str:
+        """The list's name, a colon, and the path in it."""
+        return f"{self.reference}:{self.path}"
 
     def row(self) -> dict[str, Any]:
         """Return the row of table `reference_overlaps`."""
@@ -99,17 +103,13 @@ def stored(workspace: Workspace) -> list[HashList]:
     return sorted(lists, key=lambda item: item.name)
 
 
-def overlaps(
-    prints: Fingerprints, entropies: NDArray[np.float32], lists: Sequence[HashList], rules: DedupeRules
-) -> list[Overlap]:
+def overlaps(prints: Fingerprints, lists: Sequence[HashList], rules: DedupeRules) -> list[Overlap]:
     """Return the best overlap of every photo with every list, sorted from the surest on.
 
     Parameters
     ----------
     prints : Fingerprints
-        Of n photos, whose ids are the sha256 of their bytes.
-    entropies : array of float32, (n,)
-        Their grey entropy in bits.
+        Of photos whose ids are the sha256 of their bytes.
     lists : sequence of HashList
         What to compare with.
     rules : DedupeRules
@@ -117,24 +117,21 @@ def overlaps(
     """
     best: dict[tuple[str, str], Overlap] = {}
     for item in lists:
-        for found in sorted([*_equal(prints, item), *_near(prints, entropies, item, rules)]):
+        for found in sorted([*_equal(prints, item), *_near(prints, item, rules)]):
             best.setdefault((found.photo_id, item.name), found)
     return sorted(best.values())
 
 
-def checks(
-    lists: Sequence[HashList], found: Sequence[Overlap], clusters: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+def checks(lists: Sequence[HashList], found: Sequence[Overlap], dropped: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the rows of table `references`: what the photos were compared with, and what came of it.
 
     Parameters
     ----------
     found : sequence of Overlap
         As `overlaps` returns them.
-    clusters : sequence of mapping
-        Rows of table `clusters`; copies of an overlapping photo are dropped with it.
+    dropped : mapping of str to str
+        Photo that an entry of a list stands for -> that entry (`Overlap.entry`); copies of an overlapping photo are among them.
     """
-    dropped = {row["photo_id"]: row["partner"] for row in clusters if row["reason"] == "reference_overlap"}
     return [
         {
             "name": item.name,
@@ -159,9 +156,7 @@ def _equal(prints: Fingerprints, item: HashList) -> Iterator[Overlap]:
         yield Overlap(0, 0, 0, False, path, digest, item.name, "equal sha256")
 
 
-def _near(
-    prints: Fingerprints, entropies: NDArray[np.float32], item: HashList, rules: DedupeRules
-) -> Iterator[Overlap]:
+def _near(prints: Fingerprints, item: HashList, rules: DedupeRules) -> Iterator[Overlap]:
     rows = item.rows.filter(pc.equal(item.rows.column("status"), "ok"))
     paths = rows.column("path").to_pylist()
     theirs = {name: rows.column(name).to_numpy().astype(np.uint64) for name in ("phash", "dhash")}
@@ -171,7 +166,7 @@ def _near(
         phash, dhash = (prints.phash_mirrored, prints.dhash_mirrored) if mirrored else (prints.phash, prints.dhash)
         pairs = cross_pairs_within(phash, theirs["phash"], widest, near_too(widest_too, dhash, theirs["dhash"]))
         bits = np.bitwise_count(dhash[pairs.first] ^ theirs["dhash"][pairs.second])
-        even = (entropies[pairs.first] < NEARLY_UNIFORM) | even_there[pairs.second]
+        even = (prints.entropy[pairs.first] < NEARLY_UNIFORM) | even_there[pairs.second]
         columns = (pairs.first, pairs.second, pairs.distance, bits, even)
         for first, second, a, b, uniform in zip(*(column.tolist() for column in columns), strict=True):
             sure = a <= _NEAR and b <= _NEAR and not uniform

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from counteranimal import tables
 from counteranimal.dedupe.answers import answered
-from counteranimal.dedupe.confirm import Link, exact_links, links_of, looked_at
+from counteranimal.dedupe.confirm import Link, closer, exact_links, links_of, looked_at
 from counteranimal.dedupe.exact import digests, may_be_equal
 from counteranimal.dedupe.fingerprint import DEFAULT_RECIPE, hashes_in, of_stored, recipe_name
 from counteranimal.dedupe.keep import Member, cluster_rows, unsettled
@@ -65,7 +64,7 @@ def fingerprint(workspace: Workspace, *, settings: Settings) -> dict[str, int]:
     missing = parts.missing(wanted)
     shards = [(workspace.blobs.root, ids) for ids in shards_of(missing, _SHARD)]
     for rows in map_shards(_fingerprint_shard, shards, workers=settings.workers, title="fingerprint"):
-        parts.write(tables.conform("fingerprints", rows))
+        parts.write(rows)
     workspace.write_table("fingerprints", parts.view(wanted))
     return {"photos": len(wanted), "new": len(missing)}
 
@@ -99,13 +98,20 @@ def cluster(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
     pixels = zip(prints.photo_ids, prints.pixel_digests, strict=True)
     known = [replace(members[name], pixel_digest=digest) for name, digest in pixels]
     lists = stored(workspace)
-    overlapping = overlaps(prints, _entropies(workspace, prints), lists, recipe.dedupe)
+    overlapping = overlaps(prints, lists, recipe.dedupe)
     struck = {overlap.photo_id: overlap for overlap in reversed(overlapping) if overlap.sure}
-    rows = cluster_rows(known, links, burst_seconds=recipe.dedupe.burst_seconds, overlaps=struck)
+    rows = cluster_rows(
+        known,
+        links,
+        burst_seconds=recipe.dedupe.burst_seconds,
+        apart=lambda a, b: closer(prints, a, b)[0],
+        overlaps=struck,
+    )
     workspace.write_table("clusters", tables.conform("clusters", rows))
     told = tables.conform("reference_overlaps", [overlap.row() for overlap in overlapping])
     workspace.write_table("reference_overlaps", told)
-    compared = checks(lists, overlapping, rows)
+    dropped = {row["photo_id"]: row["partner"] for row in rows if row["reason"] == "reference_overlap"}
+    compared = checks(lists, overlapping, dropped)
     workspace.write_table("references", tables.conform("references", compared))
     questions = unsettled(rows, unsure, links)
     workspace.write_table("unsure_pairs", tables.conform("unsure_pairs", questions))
@@ -149,7 +155,7 @@ def _found(
         for name in names:
             made += [{"photo_id": name, "photo_a": "", "photo_b": "", "kind": ""}]
             made += [{"photo_id": name, **row} for row in looked_at(prints, by_finder[name], look, rules)]
-        parts.write(tables.conform("looked_pairs", made))
+        parts.write(made)
     looked = parts.view()
     found = looked.filter(pc.not_equal(looked.column("photo_a"), "")).to_pylist()
     return prints, (sorted([*exact_links(prints), *links_of(found, "same")]), links_of(found, "unsure"))
@@ -163,7 +169,7 @@ def _digested(
     places = may_be_equal(
         ((pair.first, pair.second) for pair in pairs if pair.kind == "near"),
         [size[name] for name in prints.photo_ids],
-        _entropies(workspace, prints),
+        prints.entropy,
     )
     parts = Parts(folder, "pixel_digests")
     parts.forget(parts.ids() - set(prints.photo_ids))
@@ -195,28 +201,10 @@ def _looks(blobs: Blobs) -> Any:
 def _prints(workspace: Workspace, photo_ids: Sequence[str]) -> Fingerprints:
     table = workspace.table("fingerprints")
     table = table.filter(pc.is_in(table.column("photo_id"), value_set=pa.array(photo_ids, pa.string())))
-    found = table.column("photo_id").to_pylist()
-    if found != list(photo_ids):
-        lost = sorted(set(photo_ids) - set(found))
+    lost = sorted(set(photo_ids) - set(table.column("photo_id").to_pylist()))
+    if lost:
         raise IntegrityError(f"photo {lost[0]} has no fingerprint; run the fingerprint step again")
-
-    def numbers(name: str) -> Any:
-        return np.asarray(table.column(name).to_numpy(), dtype=np.uint64)
-
-    return Fingerprints(
-        found,
-        found,  # a digest of its own each, until it is known which photos may be equal
-        numbers("phash"),
-        numbers("dhash"),
-        numbers("phash_mirrored"),
-        numbers("dhash_mirrored"),
-    )
-
-
-def _entropies(workspace: Workspace, prints: Fingerprints) -> NDArray[np.float32]:
-    table = workspace.table("fingerprints")
-    entropy = dict(zip(table["photo_id"].to_pylist(), table["entropy"].to_pylist(), strict=True))
-    return np.array([entropy[name] for name in prints.photo_ids], dtype=np.float32)
+    return Fingerprints.of(table)
 
 
 def _members(photos: pa.Table, workspace: Workspace) -> dict[str, Member]:

@@ -56,7 +56,7 @@ def results_document(
     labels: Labels,
     device: str,
 ) -> dict[str, Any]:
-    """Return results.json without its time block.
+    """Return results.json without its time block and its `training_overlap`.
 
     Parameters
     ----------
@@ -90,6 +90,7 @@ def results_document(
                 "photos": len(release.entries),
                 "photos_evaluated": len(release.entries),
                 "seed": release.manifest.get("seed"),
+                "compared_before_with": [item["name"] for item in release.manifest["references"]],
             },
             "headline": _headlines(release, identities, results),
             "protocols": list(labels.protocols),
@@ -103,7 +104,6 @@ def results_document(
             "device": device,
             "dtype": sorted({str(identity.get("dtype", "float32")) for identity in identities}),
             "versions": versions(),
-            "training_overlap": "not checked",
         },
     }
 

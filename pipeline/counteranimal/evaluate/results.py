@@ -6,7 +6,7 @@ functions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +21,11 @@ from counteranimal.discovery.figures import ClassFigures, Figure, Weighting
 from counteranimal.discovery.outcomes import FoldName
 from counteranimal.evaluate.protocols import PROTOCOLS, ProtocolName
 
-__all__ = ["ALL_CLASSES", "folds_of", "headline_fold", "results_table"]
+__all__ = ["ALL_CLASSES", "WITHOUT_OVERLAP", "folds_of", "headline_fold", "is_among", "outcomes_of", "results_table"]
 
 ALL_CLASSES = "*"
+WITHOUT_OVERLAP = "_without_overlap"
+"""Follows the name of the headline's fold where photos that a training or reference set holds are left out."""
 _FIGURES: dict[Figure, str] = {"common": "accuracy_common", "counter": "accuracy_counter", "drop": "drop"}
 _WEIGHTINGS: tuple[Weighting, ...] = ("macro", "micro")
 
@@ -43,6 +45,7 @@ def results_table(
     splits: pa.Table,
     rules: Mapping[str, Mapping[str, Any]],
     predictions: pa.Table,
+    overlapping: Collection[str] = (),
 ) -> pa.Table:
     """Return the table `results`.
 
@@ -54,6 +57,8 @@ def results_table(
         Split -> its rule as plain values (`rule` is read).
     predictions : pa.Table
         Of any number of models. A protocol that judged only some classes (1 vs 20) is reported for those.
+    overlapping : collection of str
+        Photos that training or reference sets hold; where there are any, the headline's fold stands there once more without them.
 
     Returns
     -------
@@ -68,20 +73,32 @@ def results_table(
         If a model lacks a prediction of a photo.
     """
     rows: list[dict[str, Any]] = []
+    for protocol, model, photos, outcomes in outcomes_of(entries, predictions):
+        apart = ~is_among(photos, overlapping)
+        for split, rule in sorted(rules.items()):
+            side = sides_of(photos, splits, split)
+            parts: dict[str, NDArray[np.bool_]] = {fold: outcomes.in_fold(fold) for fold in folds_of(rule)}
+            if overlapping:
+                parts[f"{headline_fold(rule)}{WITHOUT_OVERLAP}"] = parts[headline_fold(rule)] & apart
+            for fold, inside in parts.items():
+                key = {"split": split, "fold": fold, "model": model, "protocol": protocol}
+                rows += [key | row for row in _fold_rows(_weighted(outcomes, rule).where(inside), side[inside])]
+    return tables.conform("results", rows)
+
+
+def outcomes_of(entries: pa.Table, predictions: pa.Table) -> Iterator[tuple[ProtocolName, str, pa.Table, Outcomes]]:
+    """Yield each protocol and model with the entries that it judged and what came out, in the order of these entries."""
     for protocol in PROTOCOLS:
         judged = predictions.filter(pc.equal(predictions.column("protocol"), protocol))
         photos = _judged_classes(entries, judged)
         for model in sorted(set(pc.unique(judged.column("model")).to_pylist())):
-            outcomes = join(photos, judged, model, protocol=protocol)
-            for split, rule in sorted(rules.items()):
-                side = sides_of(photos, splits, split)
-                for fold, figure in _split_rows(outcomes, side, rule):
-                    rows.append(_key(split, fold, model, protocol) | figure)
-    return tables.conform("results", rows)
+            yield protocol, model, photos, join(photos, judged, model, protocol=protocol)
 
 
-def _key(split: str, fold: str, model: str, protocol: ProtocolName) -> dict[str, Any]:
-    return {"split": split, "fold": fold, "model": model, "protocol": protocol}
+def is_among(photos: pa.Table, photo_ids: Collection[str]) -> NDArray[np.bool_]:
+    """Return which rows are of the named photos, shape (n,)."""
+    found = pc.is_in(photos.column("photo_id"), value_set=pa.array(sorted(photo_ids), pa.string()))
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def _judged_classes(entries: pa.Table, judged: pa.Table) -> pa.Table:
@@ -91,33 +108,30 @@ def _judged_classes(entries: pa.Table, judged: pa.Table) -> pa.Table:
     return entries.filter(pc.is_in(entries.column("class_id"), value_set=classes))
 
 
-def _split_rows(
-    outcomes: Outcomes, side: NDArray[np.int8], rule: Mapping[str, Any]
-) -> Iterator[tuple[FoldName, dict[str, Any]]]:
-    if rule.get("rule") == "paper":
-        outcomes = replace(outcomes, weights=np.ones_like(outcomes.weights))
-    for fold in folds_of(rule):
-        inside = outcomes.in_fold(fold)
-        part, part_side = outcomes.where(inside), side[inside]
-        correlation = part.correlation()
-        by_class = class_figures(part, part_side, correlation=correlation)
-        for class_id, figures in by_class.items():
-            for row in _class_rows(figures):
-                yield fold, {"class_id": class_id} | row
-        for weighting in _WEIGHTINGS:
-            for figure, name in _FIGURES.items():
-                found = overall(part, part_side, figure, weighting, correlation=correlation)
-                if found is None:
-                    continue
-                interval = {"value": found.value, "low": found.low, "high": found.high}
-                n = sum(
-                    group.n
-                    for item in by_class.values()
-                    for kind, group in (("common", item.common), ("counter", item.counter))
-                    if figure in {kind, "drop"}
-                )
-                counts = {"n": n, "n_effective": found.n_effective}
-                yield fold, {"class_id": ALL_CLASSES, "figure": f"{weighting}_{name}"} | interval | counts
+def _weighted(outcomes: Outcomes, rule: Mapping[str, Any]) -> Outcomes:
+    return replace(outcomes, weights=np.ones_like(outcomes.weights)) if rule.get("rule") == "paper" else outcomes
+
+
+def _fold_rows(part: Outcomes, side: NDArray[np.int8]) -> Iterator[dict[str, Any]]:
+    correlation = part.correlation()
+    by_class = class_figures(part, side, correlation=correlation)
+    for class_id, figures in by_class.items():
+        for row in _class_rows(figures):
+            yield {"class_id": class_id} | row
+    for weighting in _WEIGHTINGS:
+        for figure, name in _FIGURES.items():
+            found = overall(part, side, figure, weighting, correlation=correlation)
+            if found is None:
+                continue
+            interval = {"value": found.value, "low": found.low, "high": found.high}
+            n = sum(
+                group.n
+                for item in by_class.values()
+                for kind, group in (("common", item.common), ("counter", item.counter))
+                if figure in {kind, "drop"}
+            )
+            counts = {"n": n, "n_effective": found.n_effective}
+            yield {"class_id": ALL_CLASSES, "figure": f"{weighting}_{name}"} | interval | counts
 
 
 def _class_rows(figures: ClassFigures) -> Iterator[dict[str, Any]]:

@@ -20,6 +20,7 @@ from counteranimal import tables
 from counteranimal.errors import IntegrityError, UsageError
 from counteranimal.evaluate.document import json_bytes, results_document, rules_of
 from counteranimal.evaluate.engine import Labels, PhotoSet, predict
+from counteranimal.evaluate.overlap import Compare, TrainingOverlap, overlap_record
 from counteranimal.evaluate.results import results_table
 from counteranimal.ids import digest_of
 from counteranimal.models import Model, load_model
@@ -52,18 +53,21 @@ class Evaluator:
     """How to evaluate: settings of the machine, labels to choose between, and where the time of the run comes from.
 
     `labels.candidates` may stay empty: those of the release are used. `store` is where features are kept (none: the machine's
-    cache); a workspace passes its own, so that what scoring embedded is not embedded again.
+    cache); a workspace passes its own, so that what scoring embedded is not embedded again. `compare` holds the photos against training
+    or reference sets (none: not checked).
     """
 
     settings: Settings
     labels: Labels = field(default_factory=Labels)
     clock: Callable[[], datetime] = _utc_now
     store: Path | None = None
+    compare: Compare | None = None
 
     def evaluate(self, release: Release, specs: Sequence[str | Model], *, photos: Path, out: Path) -> pa.Table:
         """Evaluate models on every photo of a release.
 
-        Writes `predictions-<model>.parquet`, `results.parquet` and `results.json` into `out`.
+        Writes `predictions-<model>.parquet`, `results.parquet` and `results.json` into `out`; where the photos were compared with
+        other sets, `reference_overlaps.parquet` names those that were found.
 
         Parameters
         ----------
@@ -92,6 +96,7 @@ class Evaluator:
         entries = release.entries.to_pylist()
         folder = PhotoFolder(photos)
         _check_photos(entries, folder)
+        overlap = self.compare(release, folder) if self.compare is not None else None
         by_id = {entry["photo_id"]: entry for entry in entries}
         chosen = PhotoSet.of(release.entries, release.class_indices, lambda photo_id: folder.read(by_id[photo_id]))
         labels = replace(self.labels, candidates=self.labels.candidates or release.candidates_1v20)
@@ -103,10 +108,13 @@ class Evaluator:
             parts.append(self._predictions(model, chosen, labels, release=release, out=out))
         predictions = pa.concat_tables(parts)
         _require_all(predictions, identities, len(entries))
-        results = results_table(release.entries, release.splits, rules_of(release), predictions)
+        held = overlap.photos("overlap") if overlap is not None else ()
+        results = results_table(release.entries, release.splits, rules_of(release), predictions, held)
         found = {"predictions": predictions, "results": results}
         document = results_document(release, identities, found, labels=labels, device=self._device())
+        document["counteranimal"]["training_overlap"] = overlap_record(release, predictions, overlap)
         document["time"] = {"started": started.isoformat(), "finished": self.clock().isoformat()}
+        _write_overlaps(out / "reference_overlaps.parquet", overlap)
         tables.write(out / "results.parquet", results)
         write_atomically(out / "results.json", json_bytes(document))
         return results
@@ -138,6 +146,14 @@ def predictions_file(spec: str) -> str:
     'predictions-open_clip-ViT-B-32-laion400m_e32.parquet'
     """
     return f"predictions-{re.sub(r'[^A-Za-z0-9._-]+', '-', spec)}.parquet"
+
+
+def _write_overlaps(path: Path, overlap: TrainingOverlap | None) -> None:
+    """Write which photos were found; what an earlier run found must not stand beside results that were not checked."""
+    if overlap is None:
+        path.unlink(missing_ok=True)
+    else:
+        tables.write(path, overlap.overlaps)
 
 
 def _distinct(specs: Sequence[str | Model]) -> Sequence[str | Model]:

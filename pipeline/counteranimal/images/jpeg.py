@@ -45,7 +45,8 @@ class _Pieces:
     adobe: bytes = b""
     exif: list[bytes] = field(default_factory=list)
     icc: dict[tuple[int, int], bytes] = field(default_factory=dict)
-    image: list[bytes] = field(default_factory=list)
+    # Segments, and scans as views of the file: they are most of it, and are copied once, when the file is put together again.
+    image: list[bytes | memoryview] = field(default_factory=list)
     size: tuple[int, int] | None = None
     scans: int = 0
 
@@ -146,7 +147,7 @@ def _segment(pieces: _Pieces, data: bytes, marker: int, at: int) -> int:
         pieces.image.append(_as_segment(marker, payload))
     elif marker == _SOS:
         scan_end = _scan_end(data, end)
-        pieces.image.append(_as_segment(marker, payload) + data[end:scan_end])
+        pieces.image += (_as_segment(marker, payload), memoryview(data)[end:scan_end])
         pieces.scans += 1
         return scan_end
     elif marker in _TABLES or marker == _DNL:
@@ -178,8 +179,7 @@ def _application(pieces: _Pieces, marker: int, payload: bytes) -> None:
 
 
 def _assemble(pieces: _Pieces, note: bytes) -> bytes:
-    image = b"".join(pieces.image)
-    return b"".join((b"\xff\xd8", pieces.jfif, note, _profile(pieces.icc), pieces.adobe, image, b"\xff\xd9"))
+    return b"".join((b"\xff\xd8", pieces.jfif, note, _profile(pieces.icc), pieces.adobe, *pieces.image, b"\xff\xd9"))
 
 
 def _profile(parts: dict[tuple[int, int], bytes]) -> bytes:

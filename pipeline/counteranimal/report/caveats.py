@@ -51,10 +51,23 @@ def caveats_of(context: ReportContext, splits: list[dict[str, Any]]) -> list[str
             "Photos were sampled for labelling; figures weigh each by the inverse of its chance to be sampled."
         )
     if context.identities:
+        found.append(_training_sentence(context))
+    return [*found, *context.caveats]
+
+
+def _training_sentence(context: ReportContext) -> str:
+    """Say what is known of training photos: what was compared and what it cannot show, and never that there is no overlap."""
+    overlap = context.training_overlap
+    if not overlap:
         compared = ", ".join(context.references)
         beyond = f" beyond a comparison with the hash lists {compared}" if compared else ""
-        found.append(f"Whether a model saw these photos in training was not checked{beyond}.")
-    return [*found, *context.caveats]
+        return f"Whether a model saw these photos in training was not checked{beyond}."
+    lists = ", ".join(item["name"] for item in overlap["lists"])
+    beside = "; accuracies with and without them stand under Results" if overlap["found"] else ""
+    return (
+        f"{overlap['found']} of {overlap['photos']} photos were found in the hash lists {lists} ({overlap['unsure']} more are unsure)"
+        f"{beside}. Hashes miss crops, heavy borders and collages, and whether a model saw photos elsewhere in training was not checked."
+    )
 
 
 def _stand_in(context: ReportContext) -> bool:

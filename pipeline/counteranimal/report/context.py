@@ -101,7 +101,9 @@ class ReportContext:
     merged_left_out : mapping of str to int
         Pairs of each kind (dropped, unsure, similar, settled, overlap) that are not shown.
     references : sequence of str
-        Names of the hash lists that the photos were compared with.
+        Names of the hash lists that the photos were compared with before labelling.
+    training_overlap : mapping
+        What an evaluation found in hash lists, as results.json says it; empty where it was not checked.
     """
 
     title: str
@@ -126,3 +128,4 @@ class ReportContext:
     merged: Sequence[MergedPair] = ()
     merged_left_out: Mapping[str, int] = field(default_factory=dict)
     references: Sequence[str] = ()
+    training_overlap: Mapping[str, Any] = field(default_factory=dict)

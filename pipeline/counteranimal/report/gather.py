@@ -72,7 +72,7 @@ def gather(
         "agreement": release.agreement if release else {},
         "votes": Counter(workspace.table_or_empty("votes").column("status").to_pylist()),
         "results": _results(evaluation),
-        "identities": _identities(evaluation),
+        **_document(evaluation),
         "selectors": release.selectors if release else {},
         "class_names": names,
         "simulated_raters": bool(workspace.journal.rows("rounds", event="simulated")),
@@ -124,14 +124,16 @@ def _results(evaluation: Path | None) -> pa.Table:
     return tables.read(evaluation / "results.parquet", "results")
 
 
-def _identities(evaluation: Path | None) -> dict[str, dict[str, Any]]:
-    """Return the identity records that an evaluation stored with its results, by model."""
+def _document(evaluation: Path | None) -> dict[str, Any]:
+    """Return the identity records that an evaluation stored with its results, by model, and what it found in hash lists."""
     if evaluation is None:
         return {}
     path = evaluation / "results.json"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         records = [item["counteranimal"]["identity"] for item in document["results"]]
-        return {str(record["spec"]): dict(record) for record in records}
+        overlap = document["counteranimal"]["training_overlap"]
+        identities = {str(record["spec"]): dict(record) for record in records}
+        return {"identities": identities, "training_overlap": {} if isinstance(overlap, str) else dict(overlap)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"{path} holds no results that can be read; evaluate the release again") from error

@@ -18,7 +18,7 @@ from counteranimal.conservation import STATES
 from counteranimal.report.caveats import caveats_of
 from counteranimal.report.context import ReportContext
 from counteranimal.report.marks import label_of
-from counteranimal.report.outcomes import ALL_CLASSES, headline, protocols_of
+from counteranimal.report.outcomes import ALL_CLASSES, PROTOCOLS, headline, protocols_of
 
 __all__ = ["FORMAT", "json_bytes", "report_numbers"]
 
@@ -32,7 +32,7 @@ def report_numbers(context: ReportContext) -> dict[str, Any]:
     """Return the document behind a report: plain JSON values, no NaN.
 
     Keys: format, title, release, totals, flow, clusters, merged, merged_left_out, votes, agreement, backgrounds, classes, splits, headline (a JSON
-    pointer to one model of `splits`, or null), models, caveats. Fractions stay fractions; nothing is rounded.
+    pointer to one model of `splits`, or null), training_overlap (null where it was not checked), models, caveats. Fractions stay fractions; nothing is rounded.
     """
     splits = [_split(context, name) for name in _split_names(context)]
     backgrounds, classes = _counts(context)
@@ -52,6 +52,7 @@ def report_numbers(context: ReportContext) -> dict[str, Any]:
         "classes": classes,
         "splits": splits,
         "headline": headline(splits),
+        "training_overlap": _overlap(context),
         "models": [_identity(model, record) for model, record in sorted(context.identities.items())],
         "caveats": caveats_of(context, splits),
     }
@@ -193,6 +194,22 @@ def _balance(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _pair_name(context: ReportContext, class_id: str) -> str:
     return "all classes together" if class_id == ALL_CLASSES else context.class_names.get(class_id, class_id)
+
+
+def _overlap(context: ReportContext) -> dict[str, Any] | None:
+    """Return what an evaluation found in hash lists, with the names that the page shows; None where it was not checked."""
+    found = context.training_overlap
+    if not found:
+        return None
+    accuracy = [
+        {
+            **row,
+            "label": label_of(row["model"], context.identities.get(row["model"], {})),
+            "name": PROTOCOLS.get(row["protocol"], row["protocol"]),
+        }
+        for row in found["accuracy"]
+    ]
+    return {**found, "accuracy": accuracy}
 
 
 def _identity(model: str, record: Mapping[str, Any]) -> dict[str, Any]:

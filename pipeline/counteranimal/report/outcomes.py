@@ -17,7 +17,9 @@ __all__ = ["FOLDS", "PROTOCOLS", "headline", "protocols_of"]
 PROTOCOLS = {"1v1000": "1 vs 1000", "1v20": "1 vs 20"}
 FOLDS = {
     "report": "report fold: photos that took no part in choosing the backgrounds",
+    "report_without_overlap": "report fold, without the photos that hash lists hold",
     "all": "all photos",
+    "all_without_overlap": "all photos but those that hash lists hold",
     "select": "select fold: photos that chose the backgrounds",
 }
 ALL_CLASSES = "*"

@@ -6,6 +6,7 @@ reports. Leaves their content to `freeze`, `evaluate` and `report`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,13 @@ import pyarrow.compute as pc
 
 from counteranimal import tables
 from counteranimal.annotate.duplicates import settle
+from counteranimal.dedupe.hash_list import HashList
+from counteranimal.dedupe.reference import stored
+from counteranimal.dedupe.released import held_against, read_lists
 from counteranimal.errors import UsageError
 from counteranimal.evaluate.engine import Labels, candidates_1v20
+from counteranimal.evaluate.overlap import NOT_CHECKED, Compare, TrainingOverlap
+from counteranimal.evaluate.results import WITHOUT_OVERLAP
 from counteranimal.evaluate.run import Evaluator
 from counteranimal.freeze import draft as freeze_draft
 from counteranimal.freeze import photos as freeze_photos
@@ -24,6 +30,7 @@ from counteranimal.freeze.inputs import Terms
 from counteranimal.models import load_model
 from counteranimal.models.registry import require_known
 from counteranimal.release.layout import parse_version
+from counteranimal.release.photos import PhotoFolder
 from counteranimal.release.read import Release, open_release
 from counteranimal.report.gather import gather
 from counteranimal.report.page import write_report
@@ -36,7 +43,17 @@ from counteranimal.steps.rounds import agreement
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.steps.splitting import embeddings_of, per_class_rule, photo_set
 
-__all__ = ["evaluate", "evaluate_release", "export", "freeze", "headline", "keys", "release_of", "report"]
+__all__ = [
+    "evaluate",
+    "evaluate_release",
+    "evaluator_of",
+    "export",
+    "freeze",
+    "headline",
+    "keys",
+    "release_of",
+    "report",
+]
 
 
 def release_of(run: Run, version: str) -> Path:
@@ -105,32 +122,51 @@ def _candidates(run: Run) -> dict[str, list[int]]:
 
 @step
 def evaluate(run: Run, *, version: str, models: Sequence[str] = ()) -> Outcome:
-    """Evaluate the recipe's models (or those named) on one of the workspace's releases."""
+    """Evaluate the recipe's models (or those named) on one of the workspace's releases, and compare it with the workspace's hash lists."""
     chosen = tuple(models) or run.recipe.evaluate.models
     if not chosen:
         raise UsageError("no model is named; add models to [evaluate] in the recipe or pass --model")
-    for spec in chosen:
-        require_known(spec)
     release = open_release(release_of(run, version))
     out = run.workspace.folder("evaluations") / version
-    evaluator = Evaluator(run.settings, store=embeddings_of(run.workspace))
-    return _evaluated(evaluator, release, chosen, photos=run.workspace.folder("photos"), out=out)
+    compare = _comparing(stored(run.workspace), run.settings)
+    evaluator = Evaluator(run.settings, store=embeddings_of(run.workspace), compare=compare)
+    return evaluate_release(evaluator, release, chosen, photos=run.workspace.folder("photos"), out=out)
+
+
+def evaluator_of(settings: Settings, against: Sequence[Path] = ()) -> Evaluator:
+    """Return how somebody without a workspace evaluates; `against` are hash lists of training or reference sets."""
+    return Evaluator(settings, compare=_comparing(read_lists(against), settings))
 
 
 def evaluate_release(
-    release: Release, models: Sequence[str], *, photos: Path, settings: Settings, out: Path
+    evaluator: Evaluator, release: Release, models: Sequence[str], *, photos: Path, out: Path
 ) -> Outcome:
-    """Evaluate models on a release anywhere; needs no workspace."""
+    """Evaluate models on a release, and say how many of its photos hash lists hold; needs no workspace."""
     for spec in models:
         require_known(spec)
-    return _evaluated(Evaluator(settings), release, models, photos=photos, out=out)
-
-
-def _evaluated(evaluator: Evaluator, release: Release, models: Sequence[str], *, photos: Path, out: Path) -> Outcome:
     out.mkdir(parents=True, exist_ok=True)  # before the work, so that a bad place costs nothing
     results = evaluator.evaluate(release, list(models), photos=photos, out=out)
     counts = {"photos": len(release.entries), "models": len(models), "figures": len(results), "results": str(out)}
-    return Outcome("evaluate", counts)
+    return Outcome("evaluate", {**counts, "training_overlap": _overlap_words(out)})
+
+
+def _comparing(lists: Sequence[HashList], settings: Settings) -> Compare | None:
+    """Return what holds a release's photos against hash lists; None without any, so that nothing is said to be checked."""
+    if not lists:
+        return None
+
+    def compare(release: Release, photos: PhotoFolder) -> TrainingOverlap:
+        return TrainingOverlap(*held_against(release.entries, photos, lists, workers=settings.workers))
+
+    return compare
+
+
+def _overlap_words(out: Path) -> str:
+    overlap = json.loads((out / "results.json").read_bytes())["counteranimal"]["training_overlap"]
+    if overlap == NOT_CHECKED:
+        return NOT_CHECKED
+    names = ", ".join(item["name"] for item in overlap["lists"])
+    return f"{overlap['found']} of {overlap['photos']} photos are in {names}"
 
 
 @step
@@ -151,14 +187,13 @@ def report(run: Run, *, version: str | None = None, out: Path | None = None) -> 
 
 
 def headline(out: Path) -> str:
-    """Return the macro accuracies and drop of every model on the report fold, one line each, from `results.parquet`."""
-    rows = tables.read(out / "results.parquet", "results").to_pylist()
+    """Return the macro drop of every model, one line each, from `results.parquet`: on the report fold, with and without photos found."""
     lines = []
-    for row in rows:
-        if row["class_id"] == "*" and row["figure"] == "macro_drop" and row["fold"] in {"report", "all"}:
+    for row in tables.read(out / "results.parquet", "results").to_pylist():
+        fold, without, _ = row["fold"].partition(WITHOUT_OVERLAP)
+        if row["class_id"] == "*" and row["figure"] == "macro_drop" and fold in {"report", "all"}:
             interval = "" if row["low"] is None else f" [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
             value = "not estimable" if row["value"] is None else f"{100 * row['value']:.1f} points{interval}"
-            lines.append(
-                f"{row['model']} {row['protocol']} {row['split']} ({row['fold']} fold): macro drop {value}, n {row['n']}"
-            )
+            place = f"{fold} fold{' without photos in hash lists' if without else ''}"
+            lines.append(f"{row['model']} {row['protocol']} {row['split']} ({place}): macro drop {value}, n {row['n']}")
     return "\n".join(lines) or "no class of this release has a pair of backgrounds, so there is no drop to report"

@@ -8,6 +8,7 @@ so a blob that nothing records can still be recorded. Leaves recording to the jo
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import stat
@@ -136,7 +137,8 @@ class Blobs:
             raise IntegrityError(
                 f"photo {photo_id} is not in the store {self.root}; copy it from the store that fetched it, or crawl again"
             )
-        data = Path(path).read_bytes()
+        with io.FileIO(path) as stored:
+            data = stored.readall()
         if hashlib.sha256(data).hexdigest() != photo_id:
             raise IntegrityError(f"photo {photo_id} has changed on disk; delete {path} and run `counteranimal recover`")
         return data
@@ -245,10 +247,10 @@ def _candidate(side: bytes | None) -> str | None:
 def _is_plain(path: str) -> bool:
     """Say whether an ordinary file is there; raises IntegrityError for links and everything else that somebody planted."""
     try:
-        found = os.lstat(path)
+        found, folder = os.lstat(path), os.lstat(path.rpartition("/")[0])
     except (FileNotFoundError, NotADirectoryError):
         return False
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or Path(path).parent.is_symlink():
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or stat.S_ISLNK(folder.st_mode):
         raise IntegrityError(f"{path} is a link or no ordinary file; remove it and run `counteranimal recover`")
     return True
 

@@ -7,8 +7,9 @@ file again; the key of the folder (function version and settings) makes changed 
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,9 +40,9 @@ class Parts:
         """Return the wanted photo ids that no part holds, sorted."""
         return sorted(set(wanted) - self.ids())
 
-    def write(self, table: pa.Table) -> Path:
+    def write(self, rows: pa.Table | Iterable[Mapping[str, Any]]) -> Path:
         """Write one part; its name follows from the photo ids, so writing it twice leaves one file."""
-        ordered = tables.conform(self.name, table)
+        ordered = tables.conform(self.name, rows)
         name = digest_of(*ordered.column("photo_id").to_pylist())[:16]
         path = self.folder / f"part-{name}.parquet"
         tables.write(path, ordered)
