@@ -75,7 +75,7 @@ def states(
     candidates, fetches, photos, clusters : pa.Table
         As in `tables.SCHEMAS`, or those of their columns that `COLUMNS` names; `photos` and `clusters` may still be empty.
     withdrawn : collection of str
-        Photo ids that a takedown removed.
+        Ids of photos and candidates that a takedown removed.
     """
     found = _states(candidates, fetches, photos, clusters, withdrawn)
     return dict(zip(found.index, zip(found["state"], found["reason"], strict=True), strict=True))
@@ -91,9 +91,10 @@ def _states(
     known = _known_photos(photos, clusters)
     rows = rows.join(known.loc[known.index.intersection(rows.index)])
     stored = rows["status_fetch"].eq("stored")
+    gone = [name for name in withdrawn if name]
     # The first rule that fits decides; the last ones are the weakest.
     rules: list[tuple[pd.Series, str, str | pd.Series]] = [
-        (rows["photo_id"].isin(list(withdrawn)) & rows["photo_id"].notna(), "withdrawn", ""),
+        (rows["photo_id"].isin(gone) | rows.index.isin(gone), "withdrawn", ""),
         (rows["status"].eq("rejected"), "rejected", rows["reason"]),
         (rows["status_fetch"].isna(), "pending", ""),
         (~stored, "", rows["reason_fetch"]),

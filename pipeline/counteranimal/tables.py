@@ -26,6 +26,8 @@ from counteranimal.errors import EnvironmentFailure, IntegrityError
 
 __all__ = ["KEYS", "SCHEMAS", "conform", "empty", "parquet_bytes", "read", "schema_of", "sort", "write"]
 
+# Rows that a reader must hold at once of a table of any length.
+_ROW_GROUP = 1 << 16
 _text = pa.string()
 _when = pa.timestamp("us", tz="UTC")
 _texts = pa.list_(pa.string())
@@ -276,8 +278,8 @@ def _refuse_repeated_keys(name: str, table: pa.Table) -> None:
 def parquet_bytes(table: pa.Table) -> bytes:
     """Return the table as Parquet, the same bytes for the same rows whatever the machine."""
     sink = io.BytesIO()
-    encoding = _encoding(table.schema)
-    pq.write_table(table, sink, compression="zstd", version="2.6", store_schema=True, write_statistics=True, **encoding)
+    options = {"compression": "zstd", "version": "2.6", "store_schema": True, "write_statistics": True}
+    pq.write_table(table, sink, row_group_size=_ROW_GROUP, **options, **_encoding(table.schema))
     return sink.getvalue()
 
 

@@ -60,6 +60,15 @@ class FakeStudio:
     def change_task(self, task_id: int, data: Mapping[str, Any]) -> None:
         self._change(task_id, lambda task: replace(task, data=dict(data)))
 
+    def delete_task(self, task_id: int) -> bool:
+        for project_id, tasks in self.by_project.items():
+            left = [task for task in tasks if task.task_id != task_id]
+            if len(left) < len(tasks):
+                self.by_project[project_id] = left
+                self._maybe_die("delete_task")
+                return True
+        return False
+
     def edit(self, annotation_id: int, result: Sequence[Mapping[str, Any]]) -> None:
         """Change an answer, as a person pressing Update does."""
         self.clock += timedelta(seconds=1)

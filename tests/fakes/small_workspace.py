@@ -142,6 +142,11 @@ def build(home: Path, *, order: int = 0) -> Small:
     }
     for name, rows in written.items():
         _write(workspace, name, _shuffled(rows, shuffler))
+    stored = [_stored(workspace, item, item["candidate_id"]) for item in made]
+    stored.append(_stored(workspace, made[0], "sample:copy"))
+    journal = {"candidates": written["candidates"], "fetches": written["fetches"], "stored": stored}
+    workspace.journal.append_all(journal)
+    workspace.journal.close(sealed=True)
     return Small(load_recipe(path), workspace, terms())
 
 
@@ -224,6 +229,14 @@ def _fetch(candidate_id: str, photo_id: str) -> dict[str, Any]:
         "http_status": 200,
         "photo_id": photo_id,
     }
+
+
+def _stored(workspace: Workspace, item: dict[str, Any], candidate_id: str) -> dict[str, Any]:
+    return {
+        "photo_id": item["photo_id"], "candidate_id": candidate_id, "mime": "image/jpeg", "bytes": len(item["data"]),
+        "width": 96, "height": 72, "fold_unit": item["unit"], "stored_at": MOMENT + timedelta(seconds=1),
+        "store": workspace.blobs.identity(), "suspect": False,
+    }  # fmt: skip
 
 
 def _photo_row(item: dict[str, Any], *, first: bool) -> dict[str, Any]:

@@ -74,6 +74,9 @@ class Studio(Protocol):
     def change_task(self, task_id: int, data: Mapping[str, Any]) -> None:
         """Replace the data of a task; answers to it stay."""
 
+    def delete_task(self, task_id: int) -> bool:
+        """Remove a task with its answers; False if the server has none of that id."""
+
     def annotate(
         self, task_id: int, result: Sequence[Mapping[str, Any]], *, seconds: float, skipped: bool = False
     ) -> int:

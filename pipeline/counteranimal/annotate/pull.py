@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from counteranimal.annotate.answers import read_result
-from counteranimal.annotate.pairs import read_pair
+from counteranimal.annotate.pairs import photos_of, read_pair
 from counteranimal.annotate.port import Studio, StudioAnnotation, StudioTask
 from counteranimal.annotate.push import project_key, projects_of
 from counteranimal.annotate.rounds import Assignment, Round, load_round, record_event
@@ -47,6 +47,8 @@ def pull(workspace: Workspace, studio: Studio, *, round_id: str, now: datetime) 
     counts: Counter[str] = Counter(
         dict.fromkeys(("new", "edited", "known", "missing", "missing_projects", "foreign"), 0)
     )
+    # Their tasks were taken off the server on purpose; the answers stay on record and are not missed.
+    withdrawn = journal.withdrawn()
     statuses: Counter[str] = Counter(dict.fromkeys(("counted", "skipped", "draft", "set_aside"), 0))
     for worker in projects_of(journal, round_id):
         project_id = studio.find_project(project_key(planned, worker))
@@ -73,7 +75,8 @@ def pull(workspace: Workspace, studio: Studio, *, round_id: str, now: datetime) 
                 if kind != "known":
                     rows.append(row | {"annotation_id": _revision(name, len(history.get(name, [])))})
         journal.append("votes", rows)
-        counts["missing"] += len({name for name, old in history.items() if old[-1]["status"] != "draft"} - seen)
+        missed = {name for name, old in history.items() if old[-1]["status"] != "draft"} - seen
+        counts["missing"] += sum(withdrawn.isdisjoint(photos_of(history[name][-1]["photo_id"])) for name in missed)
     if any(counts[name] for name in ("new", "edited", "missing", "missing_projects", "foreign")):
         record_event(journal, round_id, "pulled", {**counts}, now=now)
     return {"round": round_id, **counts, **statuses}

@@ -2,7 +2,7 @@
 
 Decides how round events are spelled and read back. An adjudication is a round of its own, named after the round it settles.
 Events of a round: `planned` (a later one of an adjudication extends the earlier), `project`, `recorded`, `simulated`, `pulled`,
-`closed`.
+`removed` (tasks of withdrawn photos), `closed`.
 """
 
 from __future__ import annotations

@@ -129,6 +129,16 @@ class LabelStudioServer:
         """Replace the data of a task; answers to it stay."""
         self._ask(f"change task {task_id}", lambda: self._client.tasks.update(id=str(task_id), data=dict(data)))
 
+    def delete_task(self, task_id: int) -> bool:
+        """Remove a task with its answers; False if the server has none of that id."""
+        try:
+            self._ask(f"delete task {task_id}", lambda: self._client.tasks.delete(id=str(task_id)))
+        except UpstreamError as error:
+            if isinstance(error.__cause__, ApiError) and error.__cause__.status_code == 404:
+                return False
+            raise
+        return True
+
     def annotate(
         self, task_id: int, result: Sequence[Mapping[str, Any]], *, seconds: float, skipped: bool = False
     ) -> int:

@@ -93,7 +93,7 @@ def of_stored(blobs: Blobs, photo_id: str, made_of: Callable[[bytes], Result]) -
         return made_of(blobs.read(photo_id))
     except Rejected as rejected:
         raise IntegrityError(
-            f"photo {photo_id} was accepted but does not decode ({rejected}); withdraw it or crawl it again"
+            f"photo {photo_id} was accepted but does not decode ({rejected}); run `counteranimal withdraw {photo_id}` or crawl it again"
         ) from rejected
 
 

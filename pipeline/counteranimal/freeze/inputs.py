@@ -76,7 +76,7 @@ class Inputs:
     """Everything a draft is a function of, beside the photos' bytes.
 
     `tables` holds the views by name, empty where a stage has not run; those are listed in `missing`. `open_tasks` counts
-    unanswered labelling tasks by round, `withdrawn` holds photo ids that a takedown removed, `simulated` names the rounds in
+    unanswered labelling tasks by round, `withdrawn` holds ids of photos and candidates that a takedown removed, `simulated` names the rounds in
     which programs voted in the place of people.
     """
 
@@ -96,7 +96,7 @@ def gather(recipe: Recipe, workspace: Workspace) -> Inputs:
         tables={name: workspace.table_or_empty(name) for name in names},
         missing=tuple(name for name in REQUIRED_TABLES if not workspace.table_path(name).exists()),
         open_tasks=open_tasks(workspace.journal),
-        withdrawn=frozenset(row["photo_id"] for row in workspace.journal.rows("withdrawals") if row["photo_id"]),
+        withdrawn=frozenset(workspace.journal.withdrawn()),
         simulated=tuple(sorted({row["round"] for row in workspace.journal.rows("rounds", event="simulated")})),
     )
 
@@ -105,7 +105,9 @@ def open_tasks(journal: Journal) -> dict[str, int]:
     """Return round -> labelling tasks that nobody has answered, over the rounds that are not closed.
 
     Tasks that were planned count before they are pushed. A draft that was never submitted is no answer; a skipped task is one.
+    Nobody is asked about a withdrawn photo any more, alone or in a pair (whose name joins two ids by a plus).
     """
+    withdrawn = journal.withdrawn()
     closed = {row["round"] for row in journal.rows("rounds", event="closed")}
     planned = {row["round"]: row["content"] for row in journal.rows("rounds", event="planned")}
     wanted = {(row["round"], row["worker"], row["photo_id"]) for row in journal.rows("tasks")}
@@ -115,5 +117,7 @@ def open_tasks(journal: Journal) -> dict[str, int]:
     answered = {
         (row["round"], row["worker"], row["photo_id"]) for row in journal.rows("votes") if row["status"] != "draft"
     }
-    counted = Counter(name for name, _, _ in wanted - answered if name not in closed)
+    counted = Counter(
+        name for name, _, item in wanted - answered if name not in closed and withdrawn.isdisjoint(item.split("+"))
+    )
     return dict(sorted(counted.items()))

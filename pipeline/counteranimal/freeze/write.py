@@ -23,7 +23,7 @@ from counteranimal.freeze.sign import load_private_key
 from counteranimal.release.layout import parse_version
 from counteranimal.release.verify import verify
 
-__all__ = ["publish", "write_release"]
+__all__ = ["publish", "refuse_existing", "write_release"]
 
 Reached = Callable[[str], object]
 
@@ -48,7 +48,7 @@ def write_release(draft: Draft, releases: Path, *, private_key: Path | None = No
         If the disk is full, the folder cannot be written, or another freeze is writing there.
     """
     key = load_private_key(private_key) if private_key else None
-    _refuse_existing(releases / draft.version)
+    refuse_existing(releases / draft.version)
     return publish(render(draft, key), releases, draft.version)
 
 
@@ -67,7 +67,7 @@ def publish(files: Mapping[str, bytes], releases: Path, version: str, *, reached
     try:
         releases.mkdir(parents=True, exist_ok=True)
         with _one_writer(releases):
-            _refuse_existing(target)
+            refuse_existing(target)
             for left in releases.glob(".*.building"):
                 shutil.rmtree(left)
             building = releases / f".{version}.{secrets.token_hex(4)}.building"
@@ -87,7 +87,8 @@ def publish(files: Mapping[str, bytes], releases: Path, version: str, *, reached
     return target
 
 
-def _refuse_existing(target: Path) -> None:
+def refuse_existing(target: Path) -> None:
+    """Raise UsageError if a release is there already."""
     if os.path.lexists(target):
         raise UsageError(f"release {target} exists and is never written again; choose the next version")
 

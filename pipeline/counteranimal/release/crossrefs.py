@@ -1,19 +1,20 @@
 """Checks between the tables and release.json: nothing points nowhere, and every count is that of its rows.
 
 Decides what holds between entries, splits, pairs, groups and predictions in a release that may be believed. Pure: takes the
-manifest and the tables, returns sentences.
+manifest and the tables, yields sentences. Long tables are walked beside each other in the order of photo ids; only `pairs` and
+`groups`, which do not grow with the photos, are held whole.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
-import pyarrow as pa
-
 from counteranimal.release.manifest import Manifest
-from counteranimal.release.rows import missing_values, rows_of
+from counteranimal.release.stream import StoredTable, joined
 
 __all__ = [
     "conservation_problems",
@@ -24,91 +25,96 @@ __all__ = [
     "split_problems",
 ]
 
-Tables = Mapping[str, pa.Table]
+Tables = Mapping[str, StoredTable]
 Cell = tuple[str, str, str, str]
 
 
-def count_problems(manifest: Manifest, tables: Tables) -> list[str]:
+def count_problems(manifest: Manifest, tables: Tables) -> Iterator[str]:
     """Hold the counts of release.json against the tables."""
     entries = tables["entries"]
-    stated = manifest.counts.model_dump()
-    actual: dict[str, Any] = {name: len(table) for name, table in tables.items()}
-    actual["votes"] = sum(value or 0 for value in entries.column("n_votes").to_pylist())
-    actual["kinds"] = dict(Counter(entries.column("kind").to_pylist()))
-    actual["licences"] = dict(Counter(entries.column("licence").to_pylist()))
-    return [
-        f"release.json counts {name} {stated[name]}, the tables have {actual[name]}"
-        for name in stated
-        if stated[name] != actual[name]
-    ]
+    actual: dict[str, Any] = {name: table.length for name, table in tables.items()}
+    actual["votes"] = entries.total("n_votes")
+    actual["kinds"] = entries.counted("kind")
+    actual["licences"] = entries.counted("licence")
+    for name, stated in manifest.counts.model_dump().items():
+        if stated != actual[name]:
+            yield f"release.json counts {name} {stated}, the tables have {actual[name]}"
 
 
-def conservation_problems(manifest: Manifest) -> list[str]:
+def conservation_problems(manifest: Manifest) -> Iterator[str]:
     """Hold the conservation count against itself and against what is published."""
-    found = []
     conserved, photos = manifest.conservation, manifest.photos
     total = sum(conserved.states.values())
     if total != conserved.discovered:
-        found.append(f"conservation is broken: {conserved.discovered} candidates discovered, {total} accounted for")
+        yield f"conservation is broken: {conserved.discovered} candidates discovered, {total} accounted for"
     if photos.published + sum(photos.left_out.values()) != photos.kept:
-        found.append(f"conservation is broken: {photos.kept} photos kept are not those published and left out")
+        yield f"conservation is broken: {photos.kept} photos kept are not those published and left out"
     if photos.published != manifest.counts.entries:
-        found.append(f"release.json publishes {photos.published} photos and counts {manifest.counts.entries} entries")
+        yield f"release.json publishes {photos.published} photos and counts {manifest.counts.entries} entries"
     overlaps = conserved.reasons.get("duplicate reference_overlap", 0)
     stated = sum(item.overlaps for item in manifest.references)
     if overlaps > stated:
-        found.append(f"release.json drops {overlaps} photos for reference sets, its hash lists account for {stated}")
+        yield f"release.json drops {overlaps} photos for reference sets, its hash lists account for {stated}"
     if photos.kept > conserved.states.get("stored", 0):
-        found.append("release.json keeps more photos than were stored")
-    return found
+        yield "release.json keeps more photos than were stored"
 
 
-def split_problems(manifest: Manifest, tables: Tables) -> list[str]:
+def split_problems(manifest: Manifest, tables: Tables) -> Iterator[str]:
     """Hold splits and pairs against the entries: the same photos, classes, backgrounds and folds, in the groups of their pair."""
-    found = [*missing_values("splits", tables["splits"]), *_pair_problems(manifest, tables["pairs"])]
-    pairs = {(row["split"], row["class_id"]): row for row in tables["pairs"].to_pylist()}
-    entries = _entry_cells(tables["entries"])
-    covered: dict[str, set[str]] = defaultdict(set)
-    for row in rows_of(tables["splits"]):
-        photo_id, split = row["photo_id"], row["split"]
-        covered[split].add(photo_id)
-        entry = entries.get(photo_id)
-        if entry is None:
-            found.append(f"split {split} lists photo {photo_id}, which is no entry")
-        elif entry != (row["class_id"], row["background"], row["fold"]):
-            found.append(f"split {split} and entries disagree about class, background or fold of photo {photo_id}")
-        pair = pairs.get((split, row["class_id"])) or pairs.get((split, "*"))
-        if pair is None:
-            found.append(f"split {split} says nothing about the pair of class {row['class_id']}")
-        elif row["group"] != _group(row["background"], pair):
-            found.append(f"split {split}: photo {photo_id} on {row['background']} is in the group {row['group']}")
+    yield from tables["splits"].missing_values()
+    yield from _pair_problems(manifest, tables["pairs"])
+    pairs = {(row["split"], row["class_id"]): row for row in tables["pairs"].records()}
     names = {item.name for item in manifest.splits}
-    found += [f"split {name} is not in release.json" for name in sorted(set(covered) - names)]
-    for name in sorted(names):
-        lacking = sorted(set(entries) - covered[name])
-        found += [f"split {name} lacks photo {photo_id}" for photo_id in lacking]
-    return found
+    rows = tables["splits"].tuples("photo_id", "class_id", "background", "fold", "group", "split")
+    seen = set()
+    for split, members in groupby(rows, key=itemgetter(5)):
+        seen.add(split)
+        if split not in names:
+            yield f"split {split} is not in release.json"
+        entries = tables["entries"].tuples("photo_id", "class_id", "background", "fold")
+        for photo_id, entry, member in joined(entries, members):
+            yield from _member_problems(split, photo_id, entry, member)
+            if member is not None:
+                yield from _group_problem(split, photo_id, member, pairs)
+    for name in sorted(names - seen):
+        if tables["entries"].length:
+            yield f"split {name} lacks all photos"
 
 
-def covariate_problems(manifest: Manifest, tables: Tables) -> list[str]:
+def covariate_problems(manifest: Manifest, tables: Tables) -> Iterator[str]:
     """Hold the photos that covariates were compared on against the two groups of their split, on the fold that estimates."""
     rules = {item.name: item.rule for item in manifest.splits}
     grouped = Counter(
-        row["split"]
-        for row in rows_of(tables["splits"])
-        if row["group"] != "other" and (row["fold"] == "report" or rules.get(row["split"], {}).get("rule") == "paper")
+        split
+        for split, group, fold in tables["splits"].tuples("split", "group", "fold")
+        if group != "other" and (fold == "report" or rules.get(split, {}).get("rule") == "paper")
     )
-    return [
-        f"release.json compares the covariates of {found.n + found.without_measures} photos in split {name}, its groups have "
-        f"{grouped[name]}"
-        for name, found in manifest.covariates.items()
-        if name not in rules or found.n + found.without_measures != grouped[name]
-    ]
+    for name, found in manifest.covariates.items():
+        compared = found.n + found.without_measures
+        if name not in rules or compared != grouped[name]:
+            yield f"release.json compares the covariates of {compared} photos in split {name}, its groups have {grouped[name]}"
 
 
-def _entry_cells(entries: pa.Table) -> dict[str, tuple[str, str, str]]:
-    columns = entries.select(["photo_id", "class_id", "background", "fold"])
-    return {row["photo_id"]: (row["class_id"], row["background"], row["fold"]) for row in rows_of(columns)}
+def _member_problems(
+    split: str, photo_id: str, entry: tuple[Any, ...] | None, member: tuple[Any, ...] | None
+) -> Iterator[str]:
+    if member is None:
+        yield f"split {split} lacks photo {photo_id}"
+    elif entry is None:
+        yield f"split {split} lists photo {photo_id}, which is no entry"
+    elif entry != member[:4]:
+        yield f"split {split} and entries disagree about class, background or fold of photo {photo_id}"
+
+
+def _group_problem(
+    split: str, photo_id: str, member: tuple[Any, ...], pairs: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> Iterator[str]:
+    _, class_id, background, _, group, _ = member
+    pair = pairs.get((split, class_id)) or pairs.get((split, "*"))
+    if pair is None:
+        yield f"split {split} says nothing about the pair of class {class_id}"
+    elif group != _group(background, pair):
+        yield f"split {split}: photo {photo_id} on {background} is in the group {group}"
 
 
 def _group(background: str, pair: Mapping[str, Any]) -> str:
@@ -118,67 +124,74 @@ def _group(background: str, pair: Mapping[str, Any]) -> str:
     return {pair["common"]: "common", pair["counter"]: "counter"}.get(background, "other")
 
 
-def _pair_problems(manifest: Manifest, pairs: pa.Table) -> list[str]:
-    found = missing_values("pairs", pairs)
+def _pair_problems(manifest: Manifest, pairs: StoredTable) -> Iterator[str]:
+    yield from pairs.missing_values()
     names = {item.name for item in manifest.splits}
     classes = {item.id for item in manifest.classes} | {"*"}
-    for row in pairs.to_pylist():
+    for row in pairs.records():
         what = f"pair of {row['class_id']} in split {row['split']}"
         if row["split"] not in names or row["class_id"] not in classes:
-            found.append(f"{what}: its split or class is not in release.json")
+            yield f"{what}: its split or class is not in release.json"
         if row["status"] not in {"pair", "no_pair"}:
-            found.append(f"{what}: status {row['status']!r} is neither pair nor no_pair")
+            yield f"{what}: status {row['status']!r} is neither pair nor no_pair"
         chosen = {row["common"], row["counter"]}
         if row["status"] == "pair" and (len(chosen) < 2 or not chosen <= set(manifest.backgrounds)):
-            found.append(f"{what}: {row['common']!r} and {row['counter']!r} are not two backgrounds of the vocabulary")
-    return found
+            yield f"{what}: {row['common']!r} and {row['counter']!r} are not two backgrounds of the vocabulary"
 
 
-def prediction_problems(manifest: Manifest, tables: Tables) -> list[str]:
+def prediction_problems(manifest: Manifest, tables: Tables) -> Iterator[str]:
     """Hold the selectors' predictions against the entries: one for each photo, right exactly when its indices say so."""
-    found = missing_values("predictions", tables["predictions"])
-    indices = {row["photo_id"]: set(row["imagenet_indices"] or ()) for row in rows_of(tables["entries"])}
-    covered: dict[str, set[str]] = defaultdict(set)
-    for row in rows_of(tables["predictions"]):
-        photo_id, model = row["photo_id"], row["model"]
-        if row["protocol"] == "1v1000":
-            covered[model].add(photo_id)
-        if photo_id not in indices:
-            found.append(f"predictions of {model} name photo {photo_id}, which is no entry")
-        elif not row["tied"] and row["correct"] != (row["predicted"] in indices[photo_id]):
-            found.append(f"prediction of {model} for photo {photo_id} is not what its label says about it")
-    for model in sorted({str(item.rule.get("selector")) for item in manifest.splits}):
-        found += [
-            f"{model} has no prediction for photo {photo_id}" for photo_id in sorted(set(indices) - covered[model])
-        ]
-    return found
+    yield from tables["predictions"].missing_values()
+    # An archive that gives its groups has no predictions of whoever chose them.
+    selectors = sorted({str(item.rule["selector"]) for item in manifest.splits if item.rule.get("selector")})
+    answers = _answers(tables["predictions"], "model", "protocol", "predicted", "tied", "correct")
+    for photo_id, entry, found in joined(tables["entries"].tuples("photo_id", "imagenet_indices"), answers):
+        rows = found[1] if found else []
+        asked = {model for model, protocol, *_ in rows if protocol == "1v1000"}
+        if entry is None:
+            for model, *_ in rows:
+                yield f"predictions of {model} name photo {photo_id}, which is no entry"
+            continue
+        right = set(entry[1] or ())
+        for model, _, predicted, tied, correct in rows:
+            if not tied and correct != (predicted in right):
+                yield f"prediction of {model} for photo {photo_id} is not what its label says about it"
+        for model in selectors:
+            if model not in asked:
+                yield f"{model} has no prediction for photo {photo_id}"
 
 
-def group_problems(tables: Tables) -> list[str]:
+def _answers(predictions: StoredTable, *columns: str) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+    """Yield each photo id with the named columns of its predictions."""
+    for photo_id, rows in groupby(predictions.tuples("photo_id", *columns), key=itemgetter(0)):
+        yield photo_id, [row[1:] for row in rows]
+
+
+def group_problems(tables: Tables) -> Iterator[str]:
     """Count every group again from splits and predictions."""
-    found = missing_values("groups", tables["groups"])
-    right = {
-        (row["model"], row["photo_id"])
-        for row in rows_of(tables["predictions"])
-        if row["protocol"] == "1v1000" and row["correct"]
-    }
-    members: dict[Cell, list[tuple[str, str]]] = defaultdict(list)
-    for row in rows_of(tables["splits"]):
-        # The paper's rule has no folds: its groups stand under the fold `all`.
-        for fold in (row["fold"], "all"):
-            members[row["split"], row["class_id"], row["background"], fold].append((row["photo_id"], row["group"]))
-    for row in rows_of(tables["groups"]):
+    yield from tables["groups"].missing_values()
+    sizes, right = Counter[Cell](), Counter[tuple[Cell, str]]()
+    groups: dict[Cell, set[str]] = defaultdict(set)
+    rows = tables["splits"].tuples("photo_id", "class_id", "background", "fold", "group", "split")
+    for split, members in groupby(rows, key=itemgetter(5)):
+        answers = _answers(tables["predictions"], "model", "protocol", "correct")
+        for _, member, found in joined(members, answers):
+            if member is None:
+                continue
+            _, class_id, background, fold, group, _ = member
+            models = [
+                model for model, protocol, correct in (found[1] if found else []) if protocol == "1v1000" and correct
+            ]
+            # The paper's rule has no folds: its groups stand under the fold `all`.
+            for cell in ((split, class_id, background, fold), (split, class_id, background, "all")):
+                sizes[cell] += 1
+                groups[cell].add(group)
+                right.update((cell, model) for model in models)
+    for row in tables["groups"].records():
         cell = (row["split"], row["class_id"], row["background"], row["fold"])
-        inside = members.get(cell, [])
-        stated = (row["n"], row["correct"], {row["group"]})
-        counted = (
-            len(inside),
-            sum((row["model"], photo_id) in right for photo_id, _ in inside),
-            {group for _, group in inside},
-        )
-        if stated != counted:
-            found.append(
+        counted = (sizes[cell], right[cell, row["model"]], groups[cell])
+        if (row["n"], row["correct"], {row["group"]}) != counted:
+            yield (
                 f"group {' / '.join(cell)} of {row['model']} says {row['correct']} of {row['n']} in {row['group']}, the tables "
                 f"{counted[1]} of {counted[0]} in {', '.join(sorted(counted[2])) or 'none'}"
             )
-    return found

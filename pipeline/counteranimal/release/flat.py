@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
-__all__ = ["cell", "entries_csv"]
+__all__ = ["cell", "csv_pieces", "entries_csv"]
 
 # The characters by which spreadsheet programs recognise a formula, or are led to one.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -38,12 +39,21 @@ def cell(value: Any) -> str:
     return str(value)
 
 
-def entries_csv(entries: pa.Table) -> bytes:
-    """Return the entries as CSV in UTF-8 with line feeds, one line a row in the table's order."""
+def csv_pieces(column_names: Sequence[str], batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
+    """Yield the entries as CSV in UTF-8 with line feeds, one line a row in the table's order, the header first."""
+    yield _lines([column_names])
+    for batch in batches:
+        columns = [map(cell, column.to_pylist()) for column in batch.columns]
+        yield _lines(zip(*columns, strict=True))
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> bytes:
     sink = io.StringIO(newline="")
     # Every cell in quotes: which ones need them is answered differently by versions of Python (a lone carriage return).
-    writer = csv.writer(sink, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(entries.column_names)
-    for batch in entries.to_batches(max_chunksize=4096):
-        writer.writerows([cell(value) for value in row.values()] for row in batch.to_pylist())
+    csv.writer(sink, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
     return sink.getvalue().encode("utf-8")
+
+
+def entries_csv(entries: pa.Table) -> bytes:
+    """Return the entries as one CSV file; see `csv_pieces`."""
+    return b"".join(csv_pieces(entries.column_names, entries.to_batches(max_chunksize=4096)))

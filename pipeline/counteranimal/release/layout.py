@@ -11,11 +11,13 @@ version, below a folder of releases::
       ATTRIBUTION.md CARD.md CHANGES.md croissant.json
       SHA256SUMS        digests of all files above, for plain `sha256sum -c`
       SHA256SUMS.sig    Ed25519 signature over SHA256SUMS
+    releases/WITHDRAWN.json      all versions, and the photos that were withdrawn since; WITHDRAWN.json.sig signs it
 """
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final
 
 from counteranimal.errors import UsageError
@@ -23,6 +25,7 @@ from counteranimal.errors import UsageError
 __all__ = [
     "ENTRIES_CSV",
     "FORMAT",
+    "GIVEN",
     "MANIFEST",
     "PERSON",
     "PUBLISHED_TABLES",
@@ -30,17 +33,24 @@ __all__ = [
     "SIGNATURE",
     "SUMMED_FILES",
     "SUMS",
+    "WITHDRAWN",
+    "WITHDRAWN_SIGNATURE",
     "parse_version",
     "table_file",
+    "versions_in",
 ]
 
 FORMAT: Final = "counteranimal-release/1"
 MANIFEST = "release.json"
 SUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.sig"
+WITHDRAWN = "WITHDRAWN.json"
+WITHDRAWN_SIGNATURE = "WITHDRAWN.json.sig"
 ENTRIES_CSV = "entries.csv"
 # A fold unit that is a person is published as this and a pseudonym; every other unit as it is.
 PERSON = "person:"
+# How a background was decided where an archive gives it and nobody knows by how many votes.
+GIVEN = "given"
 PUBLISHED_TABLES = ("entries", "splits", "pairs", "groups", "predictions")
 
 # Files that SHA256SUMS lists, that is all but itself and the signature over it.
@@ -62,6 +72,14 @@ SUMMED_FILES = tuple(
 RELEASE_FILES = (*SUMMED_FILES, SUMS, SIGNATURE)
 
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})")
+
+
+def versions_in(folder: Path) -> list[Path]:
+    """Return the release folders in a folder of releases, in the order of their versions; links and other names are none."""
+    named = [path for path in folder.glob("*.*.*") if _VERSION.fullmatch(path.name)]
+    return sorted(
+        (path for path in named if path.is_dir() and not path.is_symlink()), key=lambda path: parse_version(path.name)
+    )
 
 
 def table_file(name: str) -> str:

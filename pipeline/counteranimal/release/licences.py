@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["asks_for_attribution", "licence_url"]
+__all__ = ["UNKNOWN", "asks_for_attribution", "licence_url"]
 
 # Dedications, waivers and licences that ask for no name; every other one that a recipe may name asks to keep the author's.
-_NAMELESS = frozenset({"CC0-1.0", "LicenseRef-Public-Domain", "PDDL-1.0", "CDLA-Permissive-1.0", "CDLA-Permissive-2.0"})
+UNKNOWN = "LicenseRef-unknown"
+"""Nothing is known, neither licence nor author; no recipe allows it, only the imported original carries it."""
+_NAMELESS = frozenset(
+    {UNKNOWN, "CC0-1.0", "LicenseRef-Public-Domain", "PDDL-1.0", "CDLA-Permissive-1.0", "CDLA-Permissive-2.0"}
+)
 _CREATIVE_COMMONS = re.compile(r"CC-(BY[A-Z-]*)-([0-9.]+)")
 
 
@@ -34,7 +38,7 @@ def licence_url(licence: str) -> str:
     >>> licence_url("CC-BY-SA-4.0")
     'https://creativecommons.org/licenses/by-sa/4.0/'
     """
-    if licence == "LicenseRef-Public-Domain":
+    if licence.startswith("LicenseRef-"):
         return ""
     if licence == "CC0-1.0":
         return "https://creativecommons.org/publicdomain/zero/1.0/"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,20 +89,27 @@ def load_public_key(path: Path) -> str:
     return key.public_bytes_raw().hex()
 
 
-def check(signature: Signature, signed: bytes, *, pinned: str | None) -> None:
-    """Hold a signature against the bytes of SHA256SUMS and, when given, against the pinned public key (hexadecimal).
+def check(
+    signature: Signature, signed: bytes, *, pinned: Collection[str], names: tuple[str, str] = (SIGNATURE, SUMS)
+) -> None:
+    """Hold a signature against the bytes it covers and, where there are any, against the pinned public keys (hexadecimal).
+
+    Parameters
+    ----------
+    names : tuple of str
+        What to call the signature and the signed file in messages.
 
     Raises
     ------
     IntegrityError
         If it was made with another key, or for other bytes.
     """
-    if pinned is not None and signature.public_key != pinned:
-        raise IntegrityError(f"{SIGNATURE} was made with another key than the pinned one; do not use this release")
+    if pinned and signature.public_key not in pinned:
+        raise IntegrityError(f"{names[0]} was made with another key than the pinned one; do not use this release")
     try:
         key = Ed25519PublicKey.from_public_bytes(binascii.unhexlify(signature.public_key))
         key.verify(binascii.unhexlify(signature.signature), signed)
     except (InvalidSignature, ValueError) as error:
         raise IntegrityError(
-            f"{SIGNATURE} does not fit {SUMS}: one of the two was changed; get the release again"
+            f"{names[0]} does not fit {names[1]}: one of the two was changed; get the release again"
         ) from error

@@ -97,7 +97,7 @@ def _table(workspace: Workspace, release: Release | None, name: str) -> pa.Table
 
 def _conservation(workspace: Workspace) -> Conservation:
     read = workspace.table_or_empty
-    withdrawn = {row["photo_id"] for row in workspace.journal.rows("withdrawals") if row["photo_id"]}
+    withdrawn = workspace.journal.withdrawn()
     return account(read("candidates"), read("fetches"), read("photos"), read("clusters"), withdrawn)
 
 

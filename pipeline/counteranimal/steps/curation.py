@@ -28,6 +28,7 @@ from counteranimal.settings import Settings
 from counteranimal.steps.discovered import on_preview
 from counteranimal.steps.models import check_models
 from counteranimal.steps.run import Outcome, Run, step
+from counteranimal.steps.takedown import enforce, withhold
 from counteranimal.workspace import Workspace
 
 __all__ = [
@@ -45,8 +46,12 @@ __all__ = [
 
 
 def snapshot(run: Run) -> Conservation:
-    """Write the views of the journal (candidates, fetches, photos) and return the conservation count over them."""
+    """Write the views of the journal (candidates, fetches, photos) and return the conservation count over them.
+
+    What was withdrawn and is stored all the same, say from a backup, is removed first.
+    """
     workspace = run.workspace
+    enforce(workspace, now=run.now)
     workspace.write_table("candidates", candidates_table(workspace.journal))
     workspace.write_table("fetches", fetches_table(workspace.journal))
     workspace.write_table("photos", crawl_run.photos_table(run.recipe, workspace.journal))
@@ -57,7 +62,7 @@ def snapshot(run: Run) -> Conservation:
 
 def conservation(workspace: Workspace) -> Conservation:
     """Return the conservation count over the workspace's tables as they stand."""
-    withdrawn = {row["photo_id"] for row in workspace.journal.rows("withdrawals") if row["photo_id"]}
+    withdrawn = workspace.journal.withdrawn()
     candidates, fetches, photos, clusters = (workspace.table_or_empty(name, COLUMNS[name]) for name in COLUMNS)
     return account(candidates, fetches, photos, clusters, withdrawn)
 
@@ -74,6 +79,7 @@ def crawl(run: Run, *, limit: int | None = None, retry: Sequence[str] = ()) -> O
         Also try again candidates whose last attempt ended in one of these states (`failed`, `deferred`, `rejected`).
     """
     discovered = crawl_run.discover(run.recipe, run.workspace, settings=run.settings, now=run.now)
+    withhold(run.workspace.journal, now=run.now)
     try:
         fetched = crawl_run.fetch_pending(
             run.recipe, run.workspace, settings=run.settings, now=run.now, limit=limit, retry=retry

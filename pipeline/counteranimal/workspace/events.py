@@ -114,9 +114,12 @@ TABLES: dict[str, sa.Table] = {
         sa.Column("gold", sa.Boolean), sa.Column("at", _When),
     ),
     "votes": sa.Table("votes", metadata, _position(), *_of_schema("votes"), sa.Index("votes_id", "annotation_id")),
+    # What a takedown removed: photos, candidates that were never fetched, or neither: then `asked` alone (`author:`, `url:`)
+    # keeps out what is offered later. `mark` holds the photo's hashes, by which a copy is known when the bytes are gone.
     "withdrawals": sa.Table(
         "withdrawals", metadata, _position(),
         sa.Column("photo_id", sa.Text), sa.Column("candidate_id", sa.Text), sa.Column("why", sa.Text), sa.Column("at", _When),
+        sa.Column("asked", sa.Text), sa.Column("mark", sa.Text),
     ),
 }  # fmt: skip
 

@@ -190,6 +190,10 @@ class Journal:
         """Return the position of every table: what a release records as its origin."""
         return {name: self.position(name) for name in TABLES}
 
+    def withdrawn(self) -> set[str]:
+        """Return the ids of all withdrawn photos and candidates; the two are never spelled alike."""
+        return {row[name] for row in self.rows("withdrawals") for name in ("photo_id", "candidate_id") if row[name]}
+
     def budget_used(self, source: str, since: datetime) -> tuple[int, int]:
         """Return (requests, bytes) spent on a source since a moment; rows of kind `bytes` add bytes to requests counted before."""
         chosen = TABLES["requests"]
