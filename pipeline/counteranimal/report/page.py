@@ -23,9 +23,9 @@ from counteranimal.report.photos import Thumbnails
 from counteranimal.report.svg import Number
 from counteranimal.workspace import write_atomically
 
-__all__ = ["write_report"]
+__all__ = ["TEMPLATES", "environment", "write_report"]
 
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(out: Path, *, context: ReportContext) -> Path:
@@ -52,28 +52,29 @@ def write_report(out: Path, *, context: ReportContext) -> Path:
         ],
         "plots": _plots(numbers),
     }
-    environment = _environment()
+    pages = environment()
     for name in ("clusters.html", "index.html"):
-        page = environment.get_template(f"{name}.j2").render(shared)
+        page = pages.get_template(f"{name}.j2").render(shared)
         write_atomically(out / name, page.encode())
     write_atomically(out / "report.json", json_bytes(numbers))
     thumbnails.forget_others()
     return out / "index.html"
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
+def environment() -> jinja2.Environment:
+    """Return the templates' environment: everything is escaped, and what is not defined is a bug."""
+    pages = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["as_number"] = number_text
-    environment.globals["credit"] = credit_text
-    environment.filters["web_link"] = _web_link
-    environment.filters["short"] = lambda digest: f"{digest[:12]}…" if len(digest) > 12 else digest
-    return environment
+    pages.filters["as_number"] = number_text
+    pages.globals["credit"] = credit_text
+    pages.filters["web_link"] = _web_link
+    pages.filters["short"] = lambda digest: f"{digest[:12]}…" if len(digest) > 12 else digest
+    return pages
 
 
 def _web_link(url: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from counteranimal import tables
@@ -18,20 +19,25 @@ from counteranimal.annotate.duplicates import settle
 from counteranimal.dedupe.hash_list import HashList
 from counteranimal.dedupe.reference import stored
 from counteranimal.dedupe.released import held_against, read_lists
-from counteranimal.errors import UsageError
+from counteranimal.errors import PolicyError, UsageError
 from counteranimal.evaluate.engine import Labels, candidates_1v20
 from counteranimal.evaluate.overlap import NOT_CHECKED, Compare, TrainingOverlap
 from counteranimal.evaluate.results import WITHOUT_OVERLAP
 from counteranimal.evaluate.run import Evaluator
 from counteranimal.freeze import draft as freeze_draft
+from counteranimal.freeze import export as freeze_export
 from counteranimal.freeze import photos as freeze_photos
-from counteranimal.freeze import sign, write
+from counteranimal.freeze import sign, succeed, write
+from counteranimal.freeze.export import Choice
 from counteranimal.freeze.inputs import Terms
+from counteranimal.freeze.withdrawn import write_withdrawn
 from counteranimal.models import load_model
 from counteranimal.models.registry import require_known
-from counteranimal.release.layout import parse_version
+from counteranimal.release.layout import parse_version, versions_in
 from counteranimal.release.photos import PhotoFolder
 from counteranimal.release.read import Release, open_release
+from counteranimal.release.withdrawn import read_withdrawn
+from counteranimal.report.gallery import write_gallery
 from counteranimal.report.gather import gather
 from counteranimal.report.page import write_report
 from counteranimal.report.summary import summary_text
@@ -48,9 +54,12 @@ __all__ = [
     "evaluate_release",
     "evaluator_of",
     "export",
+    "export_layout",
     "freeze",
+    "gallery",
     "headline",
     "keys",
+    "list_withdrawn",
     "release_of",
     "report",
 ]
@@ -82,6 +91,11 @@ def freeze(run: Run, *, version: str, private_key: Path | None = None) -> Outcom
         PEM file made by `keygen`; without it the workspace's own key signs.
     """
     parse_version(version)
+    releases = run.workspace.folder("releases")
+    write.refuse_existing(releases / version)
+    older = versions_in(releases)
+    if older:
+        succeed.require_next(version, older[-1].name)
     check_models(run.recipe)
     snapshot(run)
     similar(run)
@@ -96,10 +110,14 @@ def freeze(run: Run, *, version: str, private_key: Path | None = None) -> Outcom
         candidates_1v20=_candidates(run),
         covariates=balance(run),
         settled_pairs=[(row["photo_a"], row["photo_b"]) for row in answers if row["answer"] == "different"],
+        predecessor=older[-1].name if older else None,
     )
     draft = freeze_draft.draft(run.recipe, run.workspace, terms, workers=run.settings.workers)
+    if older:
+        draft = succeed.succeed(draft, open_release(older[-1]), withdrawn=run.workspace.journal.withdrawn())
     key = private_key or keys(run)[0]
-    path = write.write_release(draft, run.workspace.folder("releases"), private_key=key)
+    path = write.write_release(draft, releases, private_key=key)
+    list_withdrawn(run, private_key=key)
     counts = export(run, version=version)
     return Outcome("freeze", {**counts, "release": str(path), "discovery": on_verdicts(run)})
 
@@ -109,6 +127,13 @@ def export(run: Run, *, version: str) -> dict[str, object]:
     release = open_release(release_of(run, version))
     exported = freeze_photos.export_photos(release.entries, run.workspace, run.workspace.folder("photos"))
     return {"version": version, "entries": len(release.entries), "digest": release.digest, **exported}
+
+
+def list_withdrawn(run: Run, *, private_key: Path) -> dict[str, int]:
+    """Write the signed list of withdrawals beside the workspace's releases; returns version -> photos withdrawn of it."""
+    rows = run.workspace.journal.rows("withdrawals")
+    days = {row["photo_id"]: row["at"].date().isoformat() for row in reversed(rows) if row["photo_id"] and row["at"]}
+    return write_withdrawn(run.recipe.name, run.workspace.folder("releases"), days, private_key)
 
 
 def _candidates(run: Run) -> dict[str, list[int]]:
@@ -144,6 +169,7 @@ def evaluate_release(
     """Evaluate models on a release, and say how many of its photos hash lists hold; needs no workspace."""
     for spec in models:
         require_known(spec)
+    _refuse_withdrawn(release)
     out.mkdir(parents=True, exist_ok=True)  # before the work, so that a bad place costs nothing
     results = evaluator.evaluate(release, list(models), photos=photos, out=out)
     counts = {"photos": len(release.entries), "models": len(models), "figures": len(results), "results": str(out)}
@@ -167,6 +193,33 @@ def _overlap_words(out: Path) -> str:
         return NOT_CHECKED
     names = ", ".join(item["name"] for item in overlap["lists"])
     return f"{overlap['found']} of {overlap['photos']} photos are in {names}"
+
+
+def export_layout(release: Release, photos: Path, out: Path, *, layout: str, choice: Choice) -> Outcome:
+    """Write a release with its photos in a layout that other loaders read; see `freeze.export`."""
+    _refuse_withdrawn(release)
+    return Outcome(
+        "export", {**freeze_export.export(release, photos, out, layout=layout, choice=choice), "folder": str(out)}
+    )
+
+
+def gallery(release: Release, photos: Path, out: Path, *, split: str, settings: Settings) -> Outcome:
+    """Write the static gallery of a release; see `report.gallery`."""
+    _refuse_withdrawn(release)
+    counts = write_gallery(release, photos, out, split=split, workers=settings.workers)
+    return Outcome("gallery", {**counts, "page": str(out / "index.html")})
+
+
+def _refuse_withdrawn(release: Release) -> None:
+    """Raise PolicyError, naming the successor, if photos of a release were withdrawn since: numbers without them would be others."""
+    listed = read_withdrawn(release.path.resolve().parent)
+    if listed is None or listed.name != release.name:
+        return
+    gone = pc.is_in(release.entries["photo_id"], value_set=pa.array(sorted(listed.withdrawn), pa.string()))
+    if number := int(pc.sum(gone).as_py() or 0):
+        later = listed.after(release.version)
+        advice = f"evaluate release {later}" if later else "wait for its next release"
+        raise PolicyError(f"{number} photo(s) of {release.name} {release.version} were withdrawn since; {advice}")
 
 
 @step
