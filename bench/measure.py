@@ -12,9 +12,10 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeVar
 
-__all__ = ["Cost", "Figure", "cpu_seconds", "run_apart"]
+__all__ = ["Cost", "Figure", "cpu_seconds", "own_peak_mb", "run_apart"]
 
 Result = TypeVar("Result")
 
@@ -72,6 +73,14 @@ def cpu_seconds(work: Callable[[], Result]) -> tuple[float, Result]:
     started = time.process_time()
     result = work()
     return time.process_time() - started, result
+
+
+def own_peak_mb() -> float:
+    """Return the peak resident megabytes of this process since it began; what its parent held does not count."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def run_apart(command: Sequence[str], *, timeout: float = 3600.0) -> Cost:

@@ -10,6 +10,7 @@ import typer
 from counteranimal.cli.curate import register as register_curate
 from counteranimal.cli.evaluator import register as register_evaluator
 from counteranimal.cli.inspection import register as register_inspection
+from counteranimal.cli.publisher import register as register_publisher
 from counteranimal.cli.recipes import register as register_recipes
 from counteranimal.cli.rounds import annotate, label_studio
 from counteranimal.cli.upkeep import register as register_upkeep
@@ -25,7 +26,14 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for register in (register_inspection, register_recipes, register_curate, register_upkeep, register_evaluator):
+for register in (
+    register_inspection,
+    register_recipes,
+    register_curate,
+    register_upkeep,
+    register_publisher,
+    register_evaluator,
+):
     register(app)
 app.add_typer(annotate, name="annotate")
 app.add_typer(label_studio, name="label-studio")

@@ -1,18 +1,20 @@
-"""Verbs of an evaluator, who needs a frozen release and nothing else: `verify`, `evaluate`."""
+"""Verbs of an evaluator, who needs a frozen release and nothing else: `verify`, `fetch`, `evaluate`."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from counteranimal.cli.common import AsJson, emit, verb
-from counteranimal.errors import IntegrityError, UsageError
+from counteranimal.errors import IntegrityError, PolicyError, UpstreamError, UsageError
 from counteranimal.release.read import open_release
-from counteranimal.release.verify import verify as verify_release
 from counteranimal.settings import load_settings
+from counteranimal.steps import restoring
 from counteranimal.steps.publishing import evaluate_release, evaluator_of, headline
+from counteranimal.steps.verification import check_release
 
 __all__ = ["register"]
 
@@ -24,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: counteranimal verify releases/1.0.0 --key release-key.pub.pem --photos photos/")(
         verify
     )
+    app.command(epilog="Example: counteranimal fetch releases/1.0.0 -o photos/")(fetch)
     app.command(
         epilog="Example: counteranimal evaluate releases/1.0.0 --photos photos/ --model efficientnet-lite2 -o results/"
     )(evaluate)
@@ -32,14 +35,24 @@ def register(app: typer.Typer) -> None:
 @verb
 def verify(
     release: ReleaseFolder,
-    key: Annotated[Path | None, typer.Option("--key", help="Public key that must have signed it.")] = None,
+    key: Annotated[
+        list[Path] | None,
+        typer.Option("--key", help="Public key that must have signed it; repeat after a change of keys."),
+    ] = None,
+    root_digest: Annotated[
+        str | None, typer.Option("--root-digest", help="sha256 of SHA256SUMS, as a paper or page states it.")
+    ] = None,
     photos: Annotated[
         Path | None, typer.Option("--photos", help="Also hold this folder's photos to their digests.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify a release byte by byte and row by row; offline, every problem named, exit code 3 if there is one."""
-    found = verify_release(release, public_key=key, photos=photos)
+    """Verify a release byte by byte and row by row; offline, every problem named, exit code 3 if there is one.
+
+    A folder of releases, or a link named latest, asks for the newest release: with --key, one that is older than any seen before
+    is refused.
+    """
+    release, found = check_release(release, keys=tuple(key or ()), photos=photos, root_digest=root_digest)
     if as_json:
         emit(found.record(), as_json=True)
     else:
@@ -56,6 +69,29 @@ def verify(
     if not as_json:
         counted = ", ".join(f"{name} {number}" for name, number in found.counts.items())
         typer.echo(f"{found.name} {found.version} verifies ({counted}; signature {found.signature})")
+
+
+@verb
+def fetch(
+    release: ReleaseFolder,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the photos; what is there stays.")],
+    loopback: Annotated[
+        list[str] | None, typer.Option("--loopback", help="host:port on this machine that may be asked. Repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Restore a release's photos from their sources, at the pace its recipe allows, and refuse bytes that are others.
+
+    Exit code 4 where a later run may bring the rest, 3 where photos are gone or changed: then missing.csv lists them.
+    """
+    outcome, lacking = restoring.fetch(
+        open_release(release), out, settings=load_settings(), now=datetime.now(UTC), loopback=tuple(loopback or ())
+    )
+    emit(outcome.counts, as_json=as_json, sentence=outcome.sentence())
+    if any(item.pending for item in lacking):
+        raise UpstreamError(f"{len(lacking)} photos are not there yet; run the same command again later")
+    if lacking:
+        raise PolicyError(f"{len(lacking)} photos cannot be restored; {out / restoring.MISSING} says why of each")
 
 
 @verb
