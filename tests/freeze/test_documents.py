@@ -138,5 +138,5 @@ def test_croissant_describes_the_files_and_columns_that_are_there(released: Rele
         assert [field["name"] for field in item["field"]] == tables.schema_of(name).names
         for field in item["field"]:
             assert field["source"] == {"fileObject": {"@id": table_file(name)}, "extract": {"column": field["name"]}}
-            assert field.get("references", {"@id": field["@id"]})["@id"] in known
+            assert field.get("references", {"field": {"@id": field["@id"]}})["field"]["@id"] in known
         assert {key["@id"] for key in item["key"]} <= known

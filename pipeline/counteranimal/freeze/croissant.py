@@ -42,10 +42,14 @@ _OWN_TERMS = [
     "key",
     "md5",
     "parentField",
+    "path",
     "recordSet",
     "references",
     "regex",
     "readLines",
+    "repeated",
+    "replace",
+    "samplingRate",
     "sdVersion",
     "separator",
     "source",
@@ -56,8 +60,8 @@ _OWN_TERMS = [
 ]
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
-    "@vocab": "http://schema.org/",
-    "sc": "http://schema.org/",
+    "@vocab": "https://schema.org/",
+    "sc": "https://schema.org/",
     "cr": "http://mlcommons.org/croissant/",
     "rai": "http://mlcommons.org/croissant/RAI/",
     "dct": "http://purl.org/dc/terms/",
@@ -122,7 +126,7 @@ def _responsible(draft: Draft) -> dict[str, Any]:
 
 def _file(name: str, record: FileRecord) -> dict[str, Any]:
     formats = {
-        "parquet": "application/vnd.apache.parquet",
+        "parquet": "application/x-parquet",
         "csv": "text/csv",
         "json": "application/json",
         "toml": "application/toml",
@@ -161,7 +165,7 @@ def _field(name: str, column: pa.Field) -> dict[str, Any]:
     if pa.types.is_list(column.type):
         field |= {"isArray": True, "arrayShape": "-1"}
     if column.name == "photo_id" and name != "entries":
-        field["references"] = {"@id": "entries/photo_id"}
+        field["references"] = {"field": {"@id": "entries/photo_id"}}
     return field
 
 
