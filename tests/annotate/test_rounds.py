@@ -13,6 +13,7 @@ from counteranimal.annotate.answers import Answer, to_result
 from counteranimal.annotate.plan import plan
 from counteranimal.annotate.pull import pull
 from counteranimal.annotate.push import project_key, push
+from counteranimal.annotate.removal import remove_tasks, tasks_to_remove
 from counteranimal.annotate.rounds import Round, load_round
 from counteranimal.annotate.status import close, status
 from counteranimal.errors import EnvironmentFailure, UsageError
@@ -127,6 +128,30 @@ def test_a_deleted_project_is_reported_and_never_made_again(
     del studio.projects[project_of(studio, planned, "ben")]
     with pytest.raises(EnvironmentFailure, match="no longer on"):
         push(RECIPE, workspace, studio, round_id="r1", link=link, now=now)
+
+
+@pytest.mark.case("D05")
+@pytest.mark.case("F12")
+def test_tasks_of_withdrawn_photos_are_removed_and_their_answers_kept(
+    planned: Round, workspace: Workspace, studio: FakeStudio, now: datetime
+) -> None:
+    """Answers given before the takedown are pulled first; a kill in between is finished, and nothing is asked or missed later."""
+    push(RECIPE, workspace, studio, round_id="r1", link=link, now=now)
+    answered = answer_everything(studio, planned)
+    gone = next(iter(planned.photos))
+    tasks = [task for own in studio.by_project.values() for task in own if task.data["photo_id"] == gone]
+    workspace.journal.append("withdrawals", [{"photo_id": gone, "why": "asked", "at": now}])
+    assert sum(map(len, tasks_to_remove(workspace.journal).values())) == len(tasks) == 2
+    studio.killed_after = {"delete_task"}
+    with pytest.raises(Killed):
+        remove_tasks(workspace, studio, now=now)
+    assert remove_tasks(workspace, studio, now=now) == {"tasks": 1, "gone": 1}
+    assert len(workspace.journal.rows("votes")) == answered
+    assert not [task for own in studio.by_project.values() for task in own if task.data["photo_id"] == gone]
+    assert tasks_to_remove(workspace.journal) == {}
+    again = pull(workspace, studio, round_id="r1", now=now)
+    assert (again["missing"], again["new"]) == (0, 0)
+    assert push(RECIPE, workspace, studio, round_id="r1", link=link, now=now)["tasks"] == 0
 
 
 def test_withdrawn_photos_are_not_sent(planned: Round, workspace: Workspace, studio: FakeStudio, now: datetime) -> None:

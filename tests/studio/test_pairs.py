@@ -11,7 +11,8 @@ from counteranimal import tables
 from counteranimal.annotate.duplicates import plan_pairs, settle
 from counteranimal.annotate.pairs import pair_id, to_pair_result
 from counteranimal.annotate.pull import pull
-from counteranimal.annotate.push import project_key, push
+from counteranimal.annotate.push import project_key, projects_of, push
+from counteranimal.annotate.removal import remove_tasks
 from counteranimal.annotate.rounds import load_round
 from counteranimal.annotate.studio import LabelStudioServer
 from counteranimal.workspace import Workspace
@@ -51,3 +52,14 @@ def test_a_round_about_pairs_is_accepted_answered_and_settled(
     assert [(row["photo_a"], row["answer"], row["method"]) for row in settle(RECIPE, workspace)] == [
         (names[0], "same", "unanimous")
     ]
+    # A takedown of one photo removes every task that shows it, and no answer is lost.
+    workspace.journal.append("withdrawals", [{"photo_id": names[0], "why": "asked", "at": now}])
+    assert remove_tasks(workspace, studio, now=now) == {"tasks": 2, "gone": 0}
+    assert not studio.delete_task(workspace.journal.rows("tasks")[0]["task_id"] + 1_000_000)
+    left = [
+        task for worker in planned.workers for task in studio.tasks(projects_of(workspace.journal, "pairs")[worker])
+    ]
+    assert {str(task.data["photo_id"]) for task in left} == {second}
+    again = pull(workspace, studio, round_id="pairs", now=now)
+    assert (again["known"], again["missing"]) == (2, 0)
+    assert len(workspace.journal.rows("votes")) == 4
