@@ -86,7 +86,7 @@ def fill(home: Path, number: int) -> None:
 def of_photo(number: int, photo_id: str, length: int) -> dict[str, dict[str, Any]]:
     """Return the row of every table for one photo."""
     class_id, background, name = tuple(CLASSES)[number % 4], BACKGROUNDS[number % 3], f"sample:{number}"
-    fold, place = ids.fold_of("many", photo_id), f"https://photos.example.org/{number}"
+    fold, place = ids.fold_of("counteranimal", photo_id), f"https://photos.example.org/{number}"
     labelled = {"photo_id": photo_id, "class_id": class_id, "background": background, "fold": fold}
     group = {"grass": "common", "water": "counter"}.get(background, "other")
     return {

@@ -25,7 +25,6 @@ from counteranimal.annotate.pairs import photos_of
 from counteranimal.annotate.port import Studio
 from counteranimal.annotate.rounds import known_rounds
 from counteranimal.annotate.server import address
-from counteranimal.annotate.studio import LabelStudioServer
 from counteranimal.serving.links import load_secret, signed_link
 from counteranimal.serving.photos import PhotoServer
 from counteranimal.steps.curation import similar
@@ -62,6 +61,9 @@ def _rng(run: Run, purpose: str) -> np.random.Generator:
 @contextmanager
 def studio_of(run: Run) -> Iterator[Studio]:
     """Yield a client of the configured Label Studio: the local one when it is up, else the settings' address."""
+    # The client is a large import, which every other verb would pay for.
+    from counteranimal.annotate.studio import LabelStudioServer
+
     studio = LabelStudioServer(*address(run.settings))
     try:
         yield studio
