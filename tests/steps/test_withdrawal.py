@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from counteranimal import tables
 from counteranimal.cli import app
 from counteranimal.errors import PolicyError
+from counteranimal.evaluate.run import Evaluator
 from counteranimal.freeze.draft import draft
 from counteranimal.freeze.gates import FreezeRefused
 from counteranimal.freeze.photos import export_photos
@@ -301,9 +302,9 @@ def test_evaluation_of_a_release_with_withdrawn_photos_names_the_successor(small
     withdraw(run_of(small), Request(photos=(gone,)))
     recounted(small)
     released(small, "2.0.0", predecessor="1.0.0")
-    settings = Settings(home=tmp_path / "none")
+    evaluator = Evaluator(Settings(home=tmp_path / "none"))
     with pytest.raises(PolicyError, match=r"1 photo\(s\) of small 1.0.0 were withdrawn since; evaluate release 2.0.0"):
-        evaluate_release(open_release(path), ["stand-in"], photos=tmp_path, settings=settings, out=tmp_path / "out")
+        evaluate_release(evaluator, open_release(path), ["stand-in"], photos=tmp_path, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -48,7 +48,7 @@ def copies_of(workspace: Workspace, photo_ids: Collection[str], rules: DedupeRul
     rules : DedupeRules
         Radii and limits of the recipe.
     """
-    prints, _ = _prints(workspace)
+    prints = _prints(workspace)
     place = {photo_id: number for number, photo_id in enumerate(prints.photo_ids)}
     known, unsure = {photo_id: photo_id for photo_id in photo_ids}, set[str]()
     todo = known.keys() & place.keys()
@@ -73,9 +73,9 @@ def copies_of(workspace: Workspace, photo_ids: Collection[str], rules: DedupeRul
 
 def marks_of(workspace: Workspace, photo_ids: Collection[str]) -> dict[str, str]:
     """Return photo id -> mark, 32 hexadecimal digits; a photo that is gone, does not decode or is nearly of one tone has none."""
-    prints, entropies = _prints(workspace)
+    prints = _prints(workspace)
     wanted = set(photo_ids)
-    told = zip(prints.photo_ids, prints.phash.tolist(), prints.dhash.tolist(), entropies.tolist(), strict=True)
+    told = zip(prints.photo_ids, prints.phash.tolist(), prints.dhash.tolist(), prints.entropy.tolist(), strict=True)
     return {
         name: f"{phash:016x}{dhash:016x}"
         for name, phash, dhash, entropy in told
@@ -91,13 +91,13 @@ def resembling(workspace: Workspace, marks: Mapping[str, str]) -> dict[str, str]
     marks : mapping of str to str
         Withdrawn photo id -> mark.
     """
-    prints, entropies = _prints(workspace)
+    prints = _prints(workspace)
     found: dict[str, str] = {}
     for gone, mark in sorted(marks.items()):
         phash, dhash = np.uint64(int(mark[:16], 16)), np.uint64(int(mark[16:], 16))
         straight = _near(prints.phash, phash) & _near(prints.dhash, dhash)
         turned = _near(prints.phash_mirrored, phash) & _near(prints.dhash_mirrored, dhash)
-        for number in np.flatnonzero((straight | turned) & (entropies >= NEARLY_UNIFORM)).tolist():
+        for number in np.flatnonzero((straight | turned) & (prints.entropy >= NEARLY_UNIFORM)).tolist():
             found.setdefault(prints.photo_ids[number], gone)
     return found
 
@@ -106,8 +106,8 @@ def _near(hashes: NDArray[np.uint64], mark: np.uint64) -> NDArray[np.bool_]:
     return np.asarray(np.bitwise_count(hashes ^ mark) <= _NEAR)
 
 
-def _prints(workspace: Workspace) -> tuple[Fingerprints, NDArray[np.float32]]:
-    """Return the fingerprints and entropies of all stored photos that decode, making those that are missing."""
+def _prints(workspace: Workspace) -> Fingerprints:
+    """Return the fingerprints of all stored photos that decode, making those that are missing."""
     parts = workspace.parts("fingerprints", recipe_name(DEFAULT_RECIPE))
     stored = list(workspace.blobs.ids())
     rows = []
@@ -125,5 +125,5 @@ def _prints(workspace: Workspace) -> tuple[Fingerprints, NDArray[np.float32]]:
         np.asarray(table.column(name).to_numpy(), dtype=np.uint64)
         for name in ("phash", "dhash", "phash_mirrored", "dhash_mirrored")
     )
-    prints = Fingerprints(names, names, phash, dhash, flipped, dhash_flipped)
-    return prints, np.asarray(table.column("entropy").to_numpy(), dtype=np.float32)
+    entropy = np.asarray(table.column("entropy").to_numpy(), dtype=np.float32)
+    return Fingerprints(names, names, phash, dhash, flipped, dhash_flipped, entropy)
