@@ -99,7 +99,9 @@ def test_evaluation_covers_both_protocols_and_every_model(dogs_and_cats: Path, t
     document = json.loads((out / "results.json").read_text())
     overlap = document["counteranimal"]["training_overlap"]
     assert f"training overlap 5 of {overlap['photos']} photos are in train" in " ".join(said.split())
-    assert {row["found"]["n"] for row in overlap["accuracy"]} == {5}
+    # 1 vs 20 judges no photo of a class without a pair: such a class has no candidates.
+    assert {row["found"]["n"] for row in overlap["accuracy"] if row["protocol"] == "1v1000"} == {5}
+    assert {row["found"]["n"] for row in overlap["accuracy"] if row["protocol"] == "1v20"} <= {1, 2, 3, 4, 5}
     assert len(document["results"]) == 2 * len(models)
     text = json.dumps(document)
     assert "not CLIP" in text
