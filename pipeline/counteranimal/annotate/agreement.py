@@ -66,7 +66,8 @@ def agreement(
         raise UsageError(f"unknown round {round_id!r}; known are {', '.join(rounds) or 'none yet'}")
     chosen = {round_id} if round_id else set(rounds)
     table = votes_table(journal.rows("votes"), known, recipe.annotate).to_pylist()
-    class_of = {row["photo_id"]: row["class_id"] for row in workspace.table("photos").to_pylist()}
+    photos = workspace.table("photos")
+    class_of = dict(zip(photos.column("photo_id").to_pylist(), photos.column("class_id").to_pylist(), strict=True))
     votes = [
         {**row, "class_id": class_of.get(row["photo_id"], "unknown")}
         for row in table
@@ -187,10 +188,9 @@ def _gate(background: Mapping[str, Any], rules: AnnotateRules) -> tuple[str, str
 
 def _code_figures(by_photo: Sequence[Votes], rng: np.random.Generator) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for code in codes():
+    named = {code for own in by_photo for vote in own for code in vote["codes"] or ()}
+    for code in (code for code in codes() if code in named):
         units = [[code in (vote["codes"] or ()) for vote in own] for own in by_photo]
-        if not any(map(any, units)):
-            continue
         low, high = positive_interval(units, rng=rng)
         counts = count_values(units)
         found[code] = {

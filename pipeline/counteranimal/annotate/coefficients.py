@@ -7,6 +7,7 @@ exchangeable, so a draw of photos is a multinomial draw of *patterns*: the same 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import numpy as np
@@ -183,9 +184,10 @@ def _whole(sums: Sums, statistic: Statistic) -> float:
 def _interval(sums: Sums, statistic: Statistic, rng: np.random.Generator, draws: int) -> tuple[float, float]:
     if not len(sums):
         return float("nan"), float("nan")
-    patterns, frequency = np.unique(sums, axis=0, return_counts=True)
-    drawn = rng.multinomial(len(sums), frequency / len(sums), size=draws)
-    return _percentiles(statistic(drawn @ patterns))
+    tally = Counter(map(bytes, np.ascontiguousarray(sums)))
+    patterns = np.array([np.frombuffer(row) for row in tally])
+    frequency = np.array(list(tally.values())) / len(sums)
+    return _percentiles(statistic(rng.multinomial(len(sums), frequency, size=draws) @ patterns))
 
 
 def _percentiles(values: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -141,7 +141,8 @@ def as_lines(markdown: str) -> list[tuple[bool, str]]:
             found.append((False, " · ".join(cells)))
             in_row = False
         elif token.type == "inline":
-            text = " ".join("".join(part.content or " " for part in token.children or ()).split())
+            parts = (" " if part.type.endswith("break") else part.content for part in token.children or ())
+            text = " ".join("".join(parts).split())
             if in_row:
                 cells.append(text)
             else:
