@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-
 TOKEN = "1" * 40
 HELD = {
     "api/current-user/whoami": {"id": 1, "email": "curator@example.org"},
