@@ -50,12 +50,16 @@ def _session(room: Room, number: int, pictures: Path | None) -> list[float]:
     room.store(number)
     named = tuple(item.model_copy(update={"look_for": "whole animal in sight"}) for item in room.recipe.classes)
     room.recipe = room.recipe.model_copy(update={"classes": named})
-    room.open_round("screen")
+    planned = room.open_round("screen")
     seat = room.seat("anna")
     waits: list[float] = []
-    for place in range(1, number + 1):
+    for place, item in enumerate(planned.assignments["anna"], start=1):
         seat.see(f"Photo {place} of {number}")
-        seat.press("1", "q")
+        if item.shown:  # the proposal is grass; its key would take it away
+            seat.see_ticked("grass")
+        else:
+            seat.press("1")
+        seat.press("q")
         if place == 2 and pictures:
             _take(seat, pictures)
         if place < number:

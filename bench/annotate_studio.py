@@ -129,8 +129,12 @@ def _measure(place: Path, server: StudioServer, number: int) -> None:
     cost = run_apart([sys.executable, __file__, "--work", str(place / "answered"), server.url, token])
     told = json.loads(cost.output.splitlines()[-1])
     theirs_too = _cpu_of(server) - before
+    if told["new"] != number:  # seen once, while a browser wrote to the same SQLite
+        print(
+            f"the server kept {told['new']:,} of the {number:,} answers that it was given with their tasks; run it alone"
+        )
     print(
-        f"pull of {told['new']:,} answers: {told['seconds']:.1f} s, ours {told['cpu']:.1f} CPU s, server {theirs_too:.1f} CPU s, "
+        f"pull of {number:,} tasks: {told['seconds']:.1f} s, ours {told['cpu']:.1f} CPU s, server {theirs_too:.1f} CPU s, "
         f"peak {cost.peak_mb:.0f} MB"
     )
     print(Figure(f"import_cpu_beside_server_{number}", ours, theirs, 0.2, "lower").line())
