@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -15,9 +16,11 @@ from counteranimal.annotate.pull import pull
 from counteranimal.annotate.push import project_key, push
 from counteranimal.annotate.removal import remove_tasks, tasks_to_remove
 from counteranimal.annotate.rounds import Round, load_round
+from counteranimal.annotate.size import still_needed
 from counteranimal.annotate.status import close, status
 from counteranimal.errors import EnvironmentFailure, UsageError
 from counteranimal.ids import fold_of
+from counteranimal.stats import photos_needed
 from counteranimal.workspace import Workspace
 from tests.fakes.label_studio import FakeStudio, Killed
 from tests.fakes.photo_pool import a_recipe, fill
@@ -97,6 +100,37 @@ def test_gold_items_look_like_all_others_and_are_no_sample(
     push(RECIPE, workspace, studio, round_id="r1", link=link, now=now)
     keys = {frozenset(task.data) for own in studio.by_project.values() for task in own}
     assert len(keys) == 1
+
+
+def test_hours_limit_the_longest_share_and_probabilities_say_so(
+    workspace: Workspace, now: datetime, rng: np.random.Generator
+) -> None:
+    """Four strata of 30, two votes, two people with a quarter of an hour each: 90 photos, each with its chance."""
+    fill(workspace, 120)
+    made = plan(RECIPE, workspace, round_id="r1", workers=["anna", "ben"], now=now, rng=rng, hours=0.25)
+    assert (made["hours"] <= 0.25, made["votes_per_photo"]) == (True, 2)
+    assert 72 <= made["photos"] <= 90  # 18 a stratum, and a fifth of them from anywhere, some drawn twice
+    chances = {round(value, 6) for value in load_round(workspace.journal, "r1").photos.values()}
+    assert chances == {round(1 - (1 - 18 / 30) * (1 - 15 / 120), 6)}
+
+
+def test_a_plan_tells_the_photos_still_needed(workspace: Workspace, pool: list[str], now: datetime) -> None:
+    """For 20 points with two classes: 88 photos in each of four cells, less what each class has; more for 10 points."""
+    found = still_needed(RECIPE, workspace, drop=20)
+    assert {item["wanted"] for item in found.values()} == {photos_needed(0.75, 0.2, tests=2)}
+    cells = Counter(
+        (row["class_id"], ("grass", "sand")[index // 2 % 2], fold_of(RECIPE.seed, row["photo_id"]))
+        for index, row in enumerate(
+            sorted(workspace.table("photos").to_pylist(), key=lambda row: pool.index(row["photo_id"]))
+        )
+    )
+    for name, item in found.items():
+        held = [cells[name, word, fold] for word in ("grass", "sand") for fold in ("select", "report")]
+        assert item["missing"] == sum(item["wanted"] - number for number in held)
+        assert (set(item["backgrounds"]), item["have"]) == ({"grass", "sand"}, min(held))
+    assert still_needed(RECIPE, workspace, drop=10)["cat"]["wanted"] > 3 * found["cat"]["wanted"]
+    with pytest.raises(UsageError, match="give one above 0"):
+        still_needed(RECIPE, workspace, drop=0)
 
 
 @pytest.mark.case("F01")
@@ -194,7 +228,7 @@ def test_every_kind_of_answer_is_kept_and_only_votes_count(
     }  # fmt: skip
     assert pull(workspace, studio, round_id="r1", now=now)["new"] == 0
     counts = status(RECIPE, workspace)["r1"]["workers"]["anna"]
-    assert counts == {"tasks": 8, "accepted": 2, "rejected": 1, "skipped": 1, "pending": 4}
+    assert counts == {"tasks": 8, "accepted": 1, "rejected": 1, "skipped": 1, "pending": 5}
 
 
 @pytest.mark.case("F13")
@@ -221,14 +255,17 @@ def test_an_edited_answer_counts_in_its_last_form_and_the_first_is_kept(
 def test_deletions_on_the_server_are_reported_and_not_followed(
     planned: Round, workspace: Workspace, studio: FakeStudio, now: datetime
 ) -> None:
-    """With a project and a task deleted, our record keeps every answer and the pull says what is missing."""
+    """With a project and a task deleted and a page edited, our record keeps every answer and the pull says what differs."""
     push(RECIPE, workspace, studio, round_id="r1", link=link, now=now)
     number = answer_everything(studio, planned)
     pull(workspace, studio, round_id="r1", now=now)
     del studio.projects[project_of(studio, planned, "ben")]
     studio.by_project[project_of(studio, planned, "anna")].pop()
+    cleo = project_of(studio, planned, "cleo")
+    studio.projects[cleo] = replace(studio.projects[cleo], xml="<View/>")
     report = pull(workspace, studio, round_id="r1", now=now)
-    assert (report["missing_projects"], report["missing"]) == (1, 9)
+    assert (report["missing_projects"], report["missing"], report["missing_tasks"]) == (1, 9, 1)
+    assert (report["changed_pages"], report["shared_accounts"]) == (1, 1)
     assert len(workspace.journal.rows("votes")) == number == 24
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from counteranimal.annotate.sampling import assign, blind_or_shown, sample
+from counteranimal.annotate.sampling import assign, blind_or_shown, fitting, sample
 from counteranimal.errors import UsageError
 
 STRATA = {f"{cls}{bg}{index:03}": (cls, bg) for cls in "ab" for bg in "xyz" for index in range(10 if bg == "x" else 40)}
@@ -67,3 +67,13 @@ def test_blindness_is_a_coin_a_vote_with_one_blind_vote_kept(rng: np.random.Gene
         assert not (shown["a", name] and shown["b", name])
     # Two coins, and one turned back where both fell on shown: three in eight votes are shown, 150 of 400.
     assert 105 <= sum(shown.values()) <= 195
+
+
+def test_hours_cut_every_stratum_alike() -> None:
+    """The largest number a stratum that fits, the random part counted; nothing above what the recipe asks for."""
+    assert fitting(STRATA, None, random_share=0.25, photos=1000) == 40
+    assert fitting(STRATA, 20, random_share=0.25, photos=1000) == 20
+    # Six strata, two of them of ten: 15 a stratum are 2 * 10 + 4 * 15 = 80, with a quarter 100.
+    assert fitting(STRATA, None, random_share=0.25, photos=100) == 15
+    with pytest.raises(UsageError, match="6 classes and backgrounds"):
+        fitting(STRATA, None, random_share=0.0, photos=5)

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from counteranimal.annotate import checkup
+from counteranimal.annotate.checkup import check_up
 from counteranimal.annotate.server import address, down, program_of, running, up
 from counteranimal.annotate.studio import LabelStudioServer
 from counteranimal.errors import EnvironmentFailure, MissingDependency
 from counteranimal.settings import Settings
+from tests.fakes.open_studio import TOKEN, open_studio
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -85,3 +88,46 @@ def test_without_token_and_server_the_next_step_is_named(tmp_path: Path) -> None
         address(Settings(home=tmp_path))
     with pytest.raises(EnvironmentFailure, match="no token"):
         LabelStudioServer("http://127.0.0.1:1", "")
+
+
+@pytest.mark.case("F07")
+def test_a_server_left_at_its_defaults_is_told_which_settings_to_change() -> None:
+    """An old server with open sign-up, telemetry, local files, a storage and a backend: each check names what to change."""
+    with open_studio() as url:
+        refused = check_up(url, "0" * 40, photo_server="127.0.0.1:9")
+        found = {check.what: check for check in check_up(url, TOKEN, photo_server="127.0.0.1:9")}
+    assert found.pop("token").good
+    assert not any(check.good for check in [*found.values(), *refused])
+    found |= {check.what: check for check in refused if check.what == "token"}
+    for what, setting in (
+        ("version", "upgrade the server to 1.23.2"),
+        ("sign-up closed", "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK=true"),
+        ("telemetry off", "LABEL_STUDIO_COLLECT_ANALYTICS=false"),
+        ("local files not served", "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=false"),
+        ("no storage is synced", "storage s3; remove"),
+        ("no model backend", "backend; remove"),
+        ("token", "COUNTERANIMAL_LABEL_STUDIO_TOKEN"),
+        ("photos for annotators", "counteranimal serve-photos"),
+    ):
+        assert setting in found[what].detail
+
+
+def test_an_address_that_is_no_server_ends_the_checks_with_one_line() -> None:
+    """Nobody there: one check, which names the setting."""
+    (only,) = check_up("http://127.0.0.1:1", "0" * 40, photo_server="127.0.0.1:9")
+    assert (only.what, only.good) == ("reachable", False)
+    assert "label_studio_url" in only.detail
+
+
+@pytest.mark.parametrize(
+    ("url", "photos", "said"),
+    [
+        ("http://labels.example.org", "127.0.0.1:8182", "COUNTERANIMAL_PHOTO_SERVER"),
+        ("https://127.0.0.1", "127.0.0.1:8182", "browsers block"),
+    ],
+)
+def test_photos_that_annotators_cannot_load_are_told(url: str, photos: str, said: str) -> None:
+    """A photo server on the annotator's own machine, or without https beside a page with it, is named before anybody wonders."""
+    (found,) = list(checkup._photos(url, photos))
+    assert not found.good
+    assert said in found.detail

@@ -8,80 +8,111 @@ from counteranimal import tables
 from counteranimal.annotate.duplicates import plan_pairs
 from counteranimal.annotate.pull import pull
 from counteranimal.recipe import backgrounds
-from tests.browser.conftest import Desk
+from tests.fakes.labelling_room import Room, Seat
 
 pytestmark = [pytest.mark.browser, pytest.mark.studio, pytest.mark.xdist_group("label-studio")]
 
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script> javascript:alert(3)"
-CHECKED = "[...document.querySelectorAll('.lsf-choices input:checked')].map(box => box.name.split(' ')[0])"
-WIDEST = "Math.max(0, ...[...document.images].map(image => image.naturalWidth))"
-
-
-def photo_in_sight(desk: Desk, place: str) -> None:
-    """Wait until the page shows the photo of this place, with its pixels loaded."""
-    desk.page.get_by_text(place).wait_for()
-    desk.page.wait_for_function(f"{WIDEST} >= 800")
+WIDTH = "Math.max(...[...document.images].map(image => image.getBoundingClientRect().width))"
+PHOTOS = 30
 
 
 @pytest.mark.case("F06")
-def test_an_annotator_answers_a_round_by_keyboard(desk: Desk) -> None:
-    """Six photos seen, answered without a mouse and pulled; markup in a credit stays text; no request leaves loopback."""
-    desk.store(6)
-    evil = [{"candidate_id": f"folder:{number}", "attribution": EVIL, "seen_at": desk.now} for number in range(6)]
-    desk.workspace.journal.append("candidates", evil)
-    own = desk.open_round("seen").assignments["anna"]
-    assert {item.shown for item in own} == {True, False}
+def test_two_annotators_work_at_once_and_one_answers_thirty_photos_by_keyboard(room: Room) -> None:
+    """Thirty photos seen, zoomed, answered without a mouse and pulled, while somebody else answers theirs; markup in names and
+    credits stays text; no request leaves loopback.
+    """
+    room.store(PHOTOS)
+    evil = [{"candidate_id": f"folder:{number}", "attribution": EVIL, "seen_at": room.now} for number in range(PHOTOS)]
+    room.workspace.journal.append("candidates", evil)
+    named = tuple(
+        item.model_copy(update={"name": f"{item.id} {EVIL}", "look_for": EVIL}) for item in room.recipe.classes
+    )
+    room.recipe = room.recipe.model_copy(update={"classes": named})
+    planned = room.open_round("seen")
+    anna, ben = (room.seat(worker, account=room.invited(worker)) for worker in planned.workers)
     words = [name for name, item in backgrounds().items() if item.decides]
-    given = {}
-    for number, item in enumerate(own, start=1):
-        photo_in_sight(desk, f"Photo {number} of 6")
-        assert desk.page.get_by_text(EVIL).is_visible()
-        assert desk.page.evaluate(CHECKED) == (["grass"] if item.shown else [])
-        given[item.photo_id] = words[number]
-        desk.press(backgrounds()[words[number]].key, *("eg" if number == 6 else "q"))
-        desk.submit()
-    assert desk.dialogs == []
-    assert desk.hosts - {""} == {"127.0.0.1"}
-    assert pull(desk.workspace, desk.studio, round_id="seen", now=desk.now)["counted"] == 6
-    votes = {row["photo_id"]: row for row in desk.workspace.journal.rows("votes") if row["status"] == "counted"}
-    assert {name: row["background"] for name, row in votes.items()} == given
-    assert [votes[item.photo_id]["usable"] for item in own] == [True] * 5 + [False]
-    assert votes[own[-1].photo_id]["codes"] == ["too_small"]
-    assert [votes[item.photo_id]["shown"] for item in own] == [item.shown for item in own]
-
-
-def test_a_photo_turned_down_needs_a_reason(desk: Desk) -> None:
-    """Rejecting without a reason brings a sentence instead of a submission; a reason then lets it through."""
-    desk.store(2)
-    desk.open_round("reason")
-    photo_in_sight(desk, "Photo 1 of 2")
-    desk.press("5", "e", "Control+Enter")
-    sentence = desk.page.get_by_text("Choose at least one reason")
-    sentence.wait_for()
-    desk.page.get_by_role("button", name="OK").click()
-    sentence.wait_for(state="detached")
-    desk.press("x")
-    desk.submit()
-    assert pull(desk.workspace, desk.studio, round_id="reason", now=desk.now)["counted"] == 1
-    votes = [row for row in desk.workspace.journal.rows("votes") if row["status"] == "counted"]
-    assert [(row["background"], row["usable"], row["codes"]) for row in votes] == [
-        ("sand", False, ["drawing_or_statue"])
+    given: dict[str, dict[str, str]] = {"anna": {}, "ben": {}}
+    for number, item in enumerate(planned.assignments["anna"], start=1):
+        anna.see(f"Photo {number} of {PHOTOS} · {PHOTOS - number} left after this one")
+        anna.see_ticked(*(["grass"] if item.shown else []))
+        if number == 1:
+            tools_and_mistakes(anna)
+        word = words[number % len(words)]
+        given["anna"][item.photo_id] = word
+        if anna.checked()[:1] != [word]:  # a shown proposal that is right is left as it is; its key would take it away
+            anna.press(backgrounds()[word].key)
+        anna.press(*("xl" if number == 1 else "q"))
+        anna.submit()
+        if number <= 4:
+            other = planned.assignments["ben"][number - 1].photo_id
+            ben.see(f"Photo {number} of {PHOTOS}")
+            ben.press("m" if number % 2 else "n", "q")
+            ben.submit()
+            given["ben"][other] = "mixed" if number % 2 else "not_sure"
+    assert room.dialogs == []
+    assert room.hosts - {""} == {"127.0.0.1"}
+    pulled = pull(room.workspace, room.studio, round_id="seen", now=room.now)
+    assert (pulled["counted"], pulled["set_aside"], pulled["changed_pages"], pulled["shared_accounts"]) == (34, 0, 0, 0)
+    votes = [row for row in room.workspace.journal.rows("votes") if row["status"] == "counted"]
+    for worker, own in given.items():
+        assert {row["photo_id"]: row["background"] for row in votes if row["worker"] == worker} == own
+    first = planned.assignments["anna"][0].photo_id
+    turned_down = [row for row in votes if row["usable"] is False]
+    assert [(row["worker"], row["photo_id"], row["codes"]) for row in turned_down] == [
+        ("anna", first, ["drawing_or_statue", "hand_or_body"])
     ]
+    shown = {worker: {item.photo_id: item.shown for item in own} for worker, own in planned.assignments.items()}
+    assert all(row["shown"] == shown[row["worker"]][row["photo_id"]] for row in votes)
 
 
-def test_a_pair_is_answered_by_keyboard(desk: Desk) -> None:
+def tools_and_mistakes(seat: Seat) -> None:
+    """Markup as text, zoom, guidelines, undo, and a rejection that lacks its reason; leaves the photo rejected, without one."""
+    page = seat.page
+    for place in (f"cat {EVIL}", f"dog {EVIL}"):
+        if page.get_by_text(place).count():
+            break
+    else:
+        raise AssertionError("the species is not on the page as text")
+    assert page.get_by_text(EVIL, exact=True).count() == 2  # what to look for, and the credit
+    assert page.locator("script", has_text="alert(2)").count() == page.locator("img[onerror]").count() == 0
+    before = page.evaluate(WIDTH)
+    seat.press("Control++")
+    page.wait_for_function(f"{WIDTH} > {before}")
+    zoomed = page.evaluate(WIDTH)
+    seat.press("Control+-")
+    page.wait_for_function(f"{WIDTH} < {zoomed}")
+    rules = page.locator(".ca-rules")
+    seat.press("r")
+    rules.get_by_text("The surface the animal stands, sits or lies on wins").wait_for()
+    seat.press("r")
+    rules.wait_for(state="hidden")
+    ticked = seat.checked()
+    seat.press("6")
+    seat.see_ticked("snow")
+    seat.press("Control+z")
+    seat.see_ticked(*ticked)
+    seat.press("5", "e", "Control+Enter")
+    sentence = page.get_by_text("Choose at least one reason")
+    sentence.wait_for()
+    page.get_by_role("button", name="OK").click()
+    sentence.wait_for(state="detached")
+
+
+def test_a_pair_is_answered_by_keyboard(room: Room) -> None:
     """Both photos of a pair are in sight, and one key and Ctrl+Enter answer it."""
-    names = sorted(desk.store(4))
+    names = sorted(room.store(4))
     rows = [{"photo_a": a, "photo_b": b, "why": "open"} for a, b in (names[:2], names[2:])]
-    desk.workspace.write_table("unsure_pairs", tables.conform("unsure_pairs", rows))
-    own = desk.open_round("pairs", planned=plan_pairs, guidelines="Same photo or not").assignments["anna"]
+    room.workspace.write_table("unsure_pairs", tables.conform("unsure_pairs", rows))
+    own = room.open_round("pairs", planned=plan_pairs).assignments["anna"]
+    seat = room.seat("anna", guidelines="Same photo or not")
     for place, key in ((1, "s"), (2, "d")):
-        desk.page.get_by_text(f"Pair {place} of 2").wait_for()
-        desk.page.wait_for_function("[...document.images].filter(image => image.naturalWidth >= 800).length >= 2")
-        desk.press(key)
-        desk.submit()
-    assert pull(desk.workspace, desk.studio, round_id="pairs", now=desk.now)["counted"] == 2
+        seat.page.get_by_text(f"Pair {place} of 2").wait_for()
+        seat.page.wait_for_function("[...document.images].filter(image => image.naturalWidth >= 800).length >= 2")
+        seat.press(key)
+        seat.submit()
+    assert pull(room.workspace, room.studio, round_id="pairs", now=room.now)["counted"] == 2
     votes = {
-        row["photo_id"]: row["codes"] for row in desk.workspace.journal.rows("votes") if row["status"] == "counted"
+        row["photo_id"]: row["codes"] for row in room.workspace.journal.rows("votes") if row["status"] == "counted"
     }
     assert votes == {own[0].photo_id: ["same"], own[1].photo_id: ["different"]}

@@ -36,8 +36,12 @@ class FakeStudio:
         self._maybe_die("create_project")
         return project_id
 
-    def tasks(self, project_id: int) -> Iterator[StudioTask]:
-        yield from list(self.by_project[project_id])
+    def page_of(self, project_id: int) -> str:
+        return self.projects[project_id].xml
+
+    def tasks(self, project_id: int, *, answers: bool = True) -> Iterator[StudioTask]:
+        for task in list(self.by_project[project_id]):
+            yield task if answers else replace(task, annotations=())
 
     def create_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
         made = [StudioTask(self._number(), dict(task["data"])) for task in tasks]

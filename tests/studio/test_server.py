@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
+import re
 import sqlite3
 import stat
-from urllib.parse import urlencode
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
+from counteranimal.annotate.checkup import check_up
 from counteranimal.annotate.server import PINNED, StudioServer, running, up
 from counteranimal.annotate.studio import LabelStudioServer
 from counteranimal.errors import EnvironmentFailure
+from counteranimal.serving.photos import PhotoServer, load_secret
 from counteranimal.settings import Settings
+from counteranimal.workspace import Workspace
 from tests.studio_fixtures import VENV
 
 pytestmark = [pytest.mark.studio, pytest.mark.xdist_group("label-studio")]
-
-
-def ask(server: StudioServer, method: str, path: str, **form: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    connection.request(method, path, urlencode(form), {"Content-Type": "application/x-www-form-urlencoded"})
-    answer = connection.getresponse()
-    return answer.status, answer.read().decode(errors="replace")
 
 
 @pytest.mark.case("F08")
@@ -50,12 +47,30 @@ def test_a_first_start_takes_over_the_empty_database(studio_server: StudioServer
 
 
 @pytest.mark.case("F07")
-def test_sign_up_and_local_files_are_off(studio_server: StudioServer, studio: LabelStudioServer) -> None:
-    """Nobody can make an account without an invitation, and no file of the machine is served."""
-    status, _ = ask(studio_server, "POST", "/user/signup/", email="a@example.org", password="long-enough-1")
-    assert status == 403
-    assert ask(studio_server, "GET", "/data/local-files/?d=etc/passwd")[0] in {401, 403, 404}
-    assert studio.version() == PINNED
+def test_our_server_passes_every_check(studio_server: StudioServer, workspace: Workspace) -> None:
+    """Sign-up, telemetry, local files, storages and model backends are off, the version is ours, and photos are served."""
+    with PhotoServer(workspace, port=0, secret=load_secret(workspace.home)) as photos:
+        checks = check_up(studio_server.url, studio_server.token, photo_server=photos.url.removeprefix("http://"))
+    assert [check for check in checks if not check.good] == []
+    assert [check.what for check in checks] == [
+        "version", "sign-up closed", "telemetry off", "token", "local files not served", "no storage is synced",
+        "no model backend", "photos for annotators",
+    ]  # fmt: skip
+    assert checks[0].detail == PINNED
+
+
+def test_an_account_is_made_by_invitation_only(studio_server: StudioServer, studio: LabelStudioServer) -> None:
+    """The form without the invitation's link is refused, with it an account is made that can log in."""
+    account = {"email": "guest@example.org", "password": "long-enough-1"}
+    link = urlsplit(studio.invitation())
+    with httpx.Client(base_url=studio_server.url, trust_env=False) as visitor:
+        for path, status in (("/user/signup/", 403), (f"{link.path}?{link.query}", 302)):
+            secret = re.search(r'csrfmiddlewaretoken" value="([^"]+)"', visitor.get(path).text)
+            assert secret is not None
+            form = account | {"csrfmiddlewaretoken": secret[1]}
+            answer = visitor.post(path, data=form, headers={"Referer": studio_server.url})
+            assert (answer.status_code, "CSRF" in answer.text) == (status, False)
+        assert visitor.get("/api/current-user/whoami").json()["email"] == account["email"]
 
 
 def test_starting_it_again_finds_it_running(studio_server: StudioServer) -> None:

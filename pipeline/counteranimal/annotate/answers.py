@@ -15,7 +15,7 @@ from counteranimal.errors import Reason, Rejected
 __all__ = ["Answer", "Question", "read_result", "to_result"]
 
 Question = Mapping[str, Sequence[str]]
-"""The values that each control of the page offers: background, usable, reject_reason, note."""
+"""The values that each control of the page offers: background, usable, reject_reason, note; rules, which is no question."""
 
 
 @dataclass(frozen=True, slots=True)

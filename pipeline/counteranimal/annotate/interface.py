@@ -26,6 +26,8 @@ from counteranimal.resources import resource
 __all__ = ["Interface", "as_plain_text", "interface", "task_data"]
 
 LONGEST_TEXT = 300
+RULES_CHOICE = "show the guidelines"
+"""A tick that brings the guidelines over the photo and takes them away again; it is no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +58,21 @@ def interface(recipe: Recipe) -> Interface:
     chosen = recipe.vocabulary()
     words = {name: item for name, item in backgrounds().items() if name in chosen or not item.decides}
     asked = {kind: {name: code for name, code in codes().items() if code.asked == kind} for kind in ("reject", "note")}
+    guidelines = resource("annotations/guidelines.md").read_text(encoding="utf-8")
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     xml = template.from_string(resource("annotations/interface.xml.j2").read_text(encoding="utf-8")).render(
         backgrounds=[(name, item.key, f"{_title(name)} · {item.hint}") for name, item in words.items()],
         reasons=[(name, code.key, code.title) for name, code in asked["reject"].items()],
         notes=[(name, code.key, f"{code.title} · {code.hint}") for name, code in asked["note"].items()],
+        rules_choice=RULES_CHOICE,
+        rules=as_lines(guidelines),
     )
-    guidelines = resource("annotations/guidelines.md").read_text(encoding="utf-8")
     offered = {
         "background": list(words),
         "usable": ["usable", "reject"],
         "reject_reason": list(asked["reject"]),
         "note": list(asked["note"]),
+        "rules": [RULES_CHOICE],
     }
     return Interface(str(xml), as_html(guidelines), offered)
 
@@ -112,6 +117,38 @@ def as_plain_text(text: str) -> str:
     spaced = " ".join(text.split())
     kept = "".join(sign for sign in spaced if unicodedata.category(sign)[0] != "C")
     return kept if len(kept) <= LONGEST_TEXT else kept[: LONGEST_TEXT - 1] + "…"
+
+
+def as_lines(markdown: str) -> list[tuple[bool, str]]:
+    r"""Return (whether it is a heading, text) of each paragraph, list item and table row, as the page shows them without markup.
+
+    Examples
+    --------
+    >>> as_lines("# Rules\n\n- *one*\n\n| a | b |\n|---|---|\n| c | d |")
+    [(True, 'Rules'), (False, '· one'), (False, 'a · b'), (False, 'c · d')]
+    """
+    found: list[tuple[bool, str]] = []
+    cells: list[str] = []
+    heading, bullet, in_row = False, "", False
+    for token in MarkdownIt("commonmark", {"html": False}).enable("table").parse(markdown):
+        if token.type in {"heading_open", "heading_close"}:
+            heading = token.type == "heading_open"
+        elif token.type == "list_item_open":
+            bullet = "· "
+        elif token.type == "tr_open":
+            cells, in_row = [], True
+        elif token.type == "tr_close":
+            found.append((False, " · ".join(cells)))
+            in_row = False
+        elif token.type == "inline":
+            parts = (" " if part.type.endswith("break") else part.content for part in token.children or ())
+            text = " ".join("".join(parts).split())
+            if in_row:
+                cells.append(text)
+            else:
+                found.append((heading, bullet + text))
+                bullet = ""
+    return found
 
 
 def as_html(markdown: str) -> str:

@@ -16,13 +16,13 @@ import numpy as np
 
 from counteranimal.annotate.interface import interface
 from counteranimal.annotate.rounds import Assignment, Round, check_round_id, known_rounds, record_event
-from counteranimal.annotate.sampling import assign, blind_or_shown, sample
+from counteranimal.annotate.sampling import assign, blind_or_shown, fitting, sample
 from counteranimal.errors import UsageError
 from counteranimal.ids import digest_of, fold_of, is_photo_id
 from counteranimal.recipe import Recipe, backgrounds
 from counteranimal.workspace import Workspace
 
-__all__ = ["SECONDS_A_VOTE", "doubts", "existing", "plan", "proposals", "summary"]
+__all__ = ["SECONDS_A_VOTE", "doubts", "existing", "gold_items", "plan", "proposals", "summary", "with_gold"]
 
 SECONDS_A_VOTE = 10
 """What a practised annotator needs for one photo; used to tell the curator how long a round takes."""
@@ -36,36 +36,46 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
     workers: Sequence[str],
     now: datetime,
     rng: np.random.Generator,
+    hours: float | None = None,
 ) -> dict[str, Any]:
     """Plan a round over the kept photos that no earlier round could have drawn.
 
     A round that is planned already is left as it is and reported with `already` True.
 
+    Parameters
+    ----------
+    hours : float, optional
+        What each person has: fewer photos of each stratum are drawn until the longest share fits. None draws as the recipe says.
+
     Returns
     -------
     dict
-        round, photos, votes, blind, shown, gold, workers (name -> photos), hours (for one worker), already.
+        round, photos, votes_per_photo, votes, blind, shown, gold, workers (name -> photos), hours (for the longest share), page
+        (digest), already.
 
     Raises
     ------
     UsageError
-        If the round is planned for other workers, there are too few workers, or no photo is left to ask about.
+        If the round is planned for other workers, there are too few workers, no photo is left to ask about, or the hours do
+        not reach for one photo of each stratum.
     """
     journal = workspace.journal
     rounds = known_rounds(journal)
     if round_id in rounds:
         return existing(rounds[round_id], workers)
     kept = workspace.kept_photos()
-    gold = {photo: word for photo, word in read_gold(workspace.folder("rounds") / "gold.csv").items() if photo in kept}
+    gold = gold_items(workspace)
     frame = _frame(kept, gold, rounds)
     proposed = proposals(recipe, workspace)
     rules = recipe.annotate
-    drawn = sample(
-        {photo: (row["class_id"], proposed.get(photo, "unknown")) for photo, row in frame.items()},
-        photos_per_cell=rules.photos_per_cell,
-        random_share=rules.random_share,
-        rng=rng,
-    )
+    strata = {photo: (row["class_id"], proposed.get(photo, "unknown")) for photo, row in frame.items()}
+    per_cell = rules.photos_per_cell
+    if hours is not None:
+        affordable = hours * 3600 / SECONDS_A_VOTE - min(rules.gold, len(gold))
+        per_cell = fitting(
+            strata, per_cell, random_share=rules.random_share, photos=affordable * len(workers) / rules.votes_per_photo
+        )
+    drawn = sample(strata, photos_per_cell=per_cell, random_share=rules.random_share, rng=rng)
     dealt = assign(list(drawn), workers, votes_per_photo=rules.votes_per_photo, rng=rng)
     dealt = _doubtful_first(dealt, doubts(workspace))
     in_select = {photo for photo in drawn if fold_of(recipe.seed, frame[photo]["fold_unit"]) == "select"}
@@ -79,7 +89,7 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
         page=interface(recipe),
         photos=drawn,
         assignments={
-            worker: _with_gold([Assignment(photo, shown[worker, photo]) for photo in photos], gold, rules.gold, rng)
+            worker: with_gold([Assignment(photo, shown[worker, photo]) for photo in photos], gold, rules.gold, rng)
             for worker, photos in dealt.items()
         },
         gold=gold,
@@ -127,6 +137,12 @@ def doubts(workspace: Workspace) -> dict[str, int]:
     return {row["photo_id"]: len(row["proposals"] or ()) for row in rows}
 
 
+def gold_items(workspace: Workspace) -> dict[str, str]:
+    """Return photo id -> background of the workspace's gold items that are kept; raises UsageError as `read_gold` does."""
+    kept = workspace.kept_photos()
+    return {photo: word for photo, word in read_gold(workspace.folder("rounds") / "gold.csv").items() if photo in kept}
+
+
 def read_gold(path: Path) -> dict[str, str]:
     """Return photo id -> background of the gold items; empty where there is no file.
 
@@ -149,7 +165,7 @@ def read_gold(path: Path) -> dict[str, str]:
     return found
 
 
-def _with_gold(
+def with_gold(
     items: list[Assignment], gold: Mapping[str, str], wanted: int, rng: np.random.Generator
 ) -> tuple[Assignment, ...]:
     """Mix gold items in at random places: as many as wanted, blind, in no recognisable order."""
@@ -177,11 +193,13 @@ def summary(planned: Round, *, already: bool) -> dict[str, Any]:
     return {
         "round": planned.round_id,
         "photos": len(planned.photos),
+        "votes_per_photo": planned.votes_per_photo,
         "votes": sum(not item.gold for item in items),
         "blind": sum(not item.shown and not item.gold for item in items),
         "shown": sum(item.shown for item in items),
         "gold": sum(item.gold for item in items),
         "workers": {worker: len(own) for worker, own in planned.assignments.items()},
         "hours": round(longest * SECONDS_A_VOTE / 3600, 2),
+        "page": planned.page.digest if planned.page else None,
         "already": already,
     }

@@ -65,8 +65,11 @@ class Studio(Protocol):
     def create_project(self, draft: ProjectDraft) -> int:
         """Make a project and return its id."""
 
-    def tasks(self, project_id: int) -> Iterator[StudioTask]:
-        """Yield all tasks of a project with their answers, page by page."""
+    def page_of(self, project_id: int) -> str:
+        """Return the labelling page (XML) that a project shows now."""
+
+    def tasks(self, project_id: int, *, answers: bool = True) -> Iterator[StudioTask]:
+        """Yield all tasks of a project, page by page; without `answers` their annotations are neither asked for nor given."""
 
     def create_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
         """Make tasks (each with `data`, and `predictions` where a proposal is shown) and return their ids in order."""

@@ -167,7 +167,7 @@ def _ensure_tasks(
     def record(items: list[tuple[Assignment, int]]) -> None:
         journal.append("tasks", [_row(planned.round_id, item, task_id, where) for item, task_id in items])
 
-    present = {str(task.data.get("photo_id")): task.task_id for task in studio.tasks(project_id)}
+    present = {str(task.data.get("photo_id")): task.task_id for task in studio.tasks(project_id, answers=False)}
     found = [(item, present[item.photo_id]) for item in missing if item.photo_id in present]
     record(found)
     counts["found"] = len(found)

@@ -1,8 +1,8 @@
 """Rounds as the journal tells them: what was planned, where it was pushed, whether it is closed.
 
 Decides how round events are spelled and read back. An adjudication is a round of its own, named after the round it settles.
-Events of a round: `planned` (a later one of an adjudication extends the earlier), `project`, `recorded`, `simulated`, `pulled`,
-`removed` (tasks of withdrawn photos), `closed`.
+Events of a round: `planned` (a later one of an adjudication extends the earlier), `drawn` (from which seed), `project`, `recorded`,
+`simulated`, `pulled`, `removed` (tasks of withdrawn photos), `closed`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,16 @@ from counteranimal.annotate.interface import Interface
 from counteranimal.errors import UsageError
 from counteranimal.workspace import Journal
 
-__all__ = ["Assignment", "Round", "adjudication_of", "check_round_id", "known_rounds", "load_round", "record_event"]
+__all__ = [
+    "Assignment",
+    "Round",
+    "adjudication_of",
+    "check_round_id",
+    "known_rounds",
+    "load_round",
+    "record_event",
+    "seed_of",
+]
 
 _ROUND_ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
 
@@ -92,6 +101,11 @@ def adjudication_of(round_id: str) -> str:
 def record_event(journal: Journal, round_id: str, event: str, content: Mapping[str, Any], *, now: datetime) -> None:
     """Append one event of a round."""
     journal.append("rounds", [{"round": round_id, "at": now, "event": event, "content": dict(content)}])
+
+
+def seed_of(journal: Journal, round_id: str) -> str | None:
+    """Return the text from which a round was drawn, None where none was recorded."""
+    return next((row["content"]["seed"] for row in journal.rows("rounds", round=round_id, event="drawn")), None)
 
 
 def known_rounds(journal: Journal) -> dict[str, Round]:

@@ -11,14 +11,14 @@ photo whose machine background is wrong still has its chance. A photo drawn by e
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from counteranimal.errors import UsageError
 
-__all__ = ["assign", "blind_or_shown", "sample"]
+__all__ = ["assign", "blind_or_shown", "fitting", "sample"]
 
 
 def sample(
@@ -55,6 +55,30 @@ def sample(
     anywhere = extra / len(photos) if photos else 0.0
     drawn |= {photos[index] for index in rng.choice(len(photos), size=extra, replace=False)} if extra else set()
     return {photo: 1 - (1 - chance[photo]) * (1 - anywhere) for photo in sorted(drawn)}
+
+
+def fitting(
+    strata: Mapping[str, tuple[str, str]], photos_per_cell: int | None, *, random_share: float, photos: float
+) -> int:
+    """Return the largest number to draw of each stratum, at most `photos_per_cell`, with which a draw has at most `photos` photos.
+
+    The number is the same whatever is then drawn: it counts the random stratum in full, as if it met nobody twice.
+
+    Raises
+    ------
+    UsageError
+        If not even one photo of each stratum fits.
+    """
+    sizes = list(Counter(strata.values()).values())
+    limit = min(max(sizes, default=1), photos_per_cell or max(sizes, default=1))
+    for number in range(limit, 0, -1):
+        drawn = sum(min(number, size) for size in sizes)
+        if drawn + math.ceil(random_share * drawn) <= photos:
+            return number
+    raise UsageError(
+        f"the hours reach for {max(0, int(photos))} photos and there are {len(sizes)} classes and backgrounds to draw from; "
+        "give more hours or more people"
+    )
 
 
 def assign(

@@ -1,7 +1,8 @@
 """How far a round is, and its end.
 
 Decides what is counted: for each worker `tasks = accepted + rejected + skipped + pending`, from the journal alone, so that the
-same figures come out with the labelling server switched off.
+same figures come out with the labelling server switched off. Accepted are photos found usable, rejected those turned down; an
+answer that the page does not offer, or an empty one, leaves its task pending.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from counteranimal.workspace import Workspace
 
 __all__ = ["close", "status"]
 
-ANSWERED = frozenset({"counted", "gold", "set_aside"})
+ANSWERED = frozenset({"counted", "gold"})
 
 
 def status(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def _workers(item: Round, votes: list[dict[str, Any]]) -> dict[str, dict[str, in
         for row in votes:
             if row["worker"] != worker:
                 continue
-            if row["status"] in ANSWERED:
+            if row["status"] in ANSWERED or row["reason"] == "gold":
                 outcome[row["photo_id"]] = "rejected" if row["usable"] is False else "accepted"
             elif row["status"] == "skipped":
                 outcome.setdefault(row["photo_id"], "skipped")

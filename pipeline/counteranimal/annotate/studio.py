@@ -75,6 +75,40 @@ class LabelStudioServer:
         answer = self._ask("tell its version", self._client.versions.get)
         return str(answer.release)
 
+    def account(self) -> str:
+        """Return the e-mail of the account whose token is used."""
+        found: Any = self._ask("show our account", self._client.users.whoami)
+        return str(found.email)
+
+    def invitation(self) -> str:
+        """Return the address at which somebody who holds it can make an account."""
+        found: Any = self._ask("show the invitation", self._client.organizations.invites.get_invite_link)
+        return f"{self._url}{found.invite_url}"
+
+    def serves_local_files(self) -> bool:
+        """Say whether the server would hand out files of its machine; it tells only those who are logged in."""
+        place = f"{self._url}/data/local-files/"
+        headers = self._client._client_wrapper.get_headers()  # noqa: SLF001 - the client has no call for a plain page
+        answer = self._ask("say whether it serves local files", lambda: self._http.get(place, headers=headers))
+        return not (answer.status_code == 403 and "LOCAL_FILES_SERVING_ENABLED" in answer.text)
+
+    def our_projects(self) -> list[int]:
+        """Return the projects of rounds of any workspace."""
+        projects: list[Any] = self._ask("list projects", lambda: list(self._client.projects.list(page_size=PAGE)))
+        return [int(item.id) for item in projects if str(item.description or "").startswith(_description(""))]
+
+    def attached(self, project_id: int) -> list[str]:
+        """Return what is attached to a project that no round wants: `storage s3`, `backend`, ..."""
+        kinds = ("azure", "gcs", "local", "redis", "s3")
+        places = [(f"storage {kind}", getattr(self._client.import_storage, kind)) for kind in kinds]
+        places += [(f"storage for export {kind}", getattr(self._client.export_storage, kind)) for kind in kinds]
+        places.append(("backend", self._client.ml))
+        return [
+            name
+            for name, client in places
+            if self._ask(f"list what is attached to project {project_id}", lambda: client.list(project=project_id))  # noqa: B023
+        ]
+
     def find_project(self, key: str) -> int | None:
         """Return the id of the project whose description is the key; the lowest, should there be two."""
         projects: list[Any] = self._ask("list projects", lambda: list(self._client.projects.list(page_size=PAGE)))
@@ -100,13 +134,19 @@ class LabelStudioServer:
         )
         return int(made.id)
 
-    def tasks(self, project_id: int) -> Iterator[StudioTask]:
-        """Yield all tasks of a project with their answers, page by page."""
+    def page_of(self, project_id: int) -> str:
+        """Return the labelling page (XML) that a project shows now."""
+        found: Any = self._ask(f"show project {project_id}", lambda: self._client.projects.get(id=project_id))
+        return str(found.label_config)
+
+    def tasks(self, project_id: int, *, answers: bool = True) -> Iterator[StudioTask]:
+        """Yield all tasks of a project, page by page; without `answers` their annotations are neither asked for nor given."""
         # The client takes any 404 for the end of the list, so a deleted project would read as an empty one.
-        self._ask(f"show project {project_id}", lambda: self._client.projects.get(id=project_id))
+        self.page_of(project_id)
+        fields = "all" if answers else "task_only"
         pager: Iterator[Any] = self._ask(
             f"list the tasks of project {project_id}",
-            lambda: iter(self._client.tasks.list(project=project_id, page_size=PAGE, fields="all")),
+            lambda: iter(self._client.tasks.list(project=project_id, page_size=PAGE, fields=fields, resolve_uri=False)),
         )
         while True:
             task = self._ask(f"list the tasks of project {project_id}", lambda: next(pager, None))

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from counteranimal.annotate import server
+from counteranimal.annotate import checkup, server
+from counteranimal.annotate.studio import LabelStudioServer
 from counteranimal.cli.common import AsJson, Home, RecipeFile, emit, open_run, verb
-from counteranimal.errors import UsageError
+from counteranimal.errors import EnvironmentFailure, UsageError
 from counteranimal.settings import load_settings
 from counteranimal.steps import rounds
 from counteranimal.steps.run import Outcome
@@ -17,7 +18,10 @@ from counteranimal.steps.run import Outcome
 __all__ = ["annotate", "label_studio"]
 
 annotate = typer.Typer(help="Plan, push, pull and measure rounds of human verification.", no_args_is_help=True)
-label_studio = typer.Typer(help="Start and stop a Label Studio of our own, on loopback.", no_args_is_help=True)
+label_studio = typer.Typer(
+    help="Start and stop a Label Studio of our own, on loopback, or check one that somebody else runs.",
+    no_args_is_help=True,
+)
 
 RoundName = Annotated[str, typer.Option("--round", help="The round's name, such as r1.")]
 
@@ -36,14 +40,29 @@ def plan(
     queue: Annotated[
         rounds.Queue,
         typer.Option(
-            "--queue", help="Ask about kept photos, or about pairs that may be one photo (same or different)."
+            "--queue",
+            help="Ask about new photos, about photos that lack votes, or about pairs that may be one photo (same or different).",
         ),
     ] = "photos",
+    seed: Annotated[str, typer.Option("--seed", help="Draw from this text (default: recipe's seed and round).")] = "",
+    hours: Annotated[
+        float | None,
+        typer.Option("--hours", min=0.01, help="Hours each person has (default: all the recipe asks for)."),
+    ] = None,
+    drop: Annotated[
+        float | None,
+        typer.Option("--drop", help="Also tell the photos that each class still needs for a drop of so many points."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a round's photos (or take the queue of possible duplicates) and deal them to people, once and for all."""
+    """Draw a round's photos (or take a queue) and deal them to people, once and for all.
+
+    Votes per photo, gold items, photos per stratum and the random share are the recipe's ([annotate]): they decide what a release
+    says.
+    """
     run = open_run(recipe_file, home)
-    _tell(rounds.plan(run, round_id=round_id, workers=worker, queue=queue), as_json=as_json)
+    wishes = rounds.Wishes(seed=seed, hours=hours, drop=drop)
+    _tell(rounds.plan(run, round_id=round_id, workers=worker, queue=queue, wishes=wishes), as_json=as_json)
 
 
 @annotate.command(epilog="Example: counteranimal annotate push --round r1 -r recipe.toml")
@@ -146,3 +165,30 @@ def down(home: Home = None, as_json: AsJson = False) -> None:
     if not server.down(server.data_folder(settings)):
         raise UsageError(f"no Label Studio of the workspace {settings.home} runs; `label-studio up` starts one")
     emit({"stopped": True}, as_json=as_json, sentence="Label Studio is stopped")
+
+
+@label_studio.command(epilog="Example: counteranimal label-studio doctor")
+@verb
+def doctor(home: Home = None, as_json: AsJson = False) -> None:
+    """Check the server that rounds are pushed to, ours or another's, and name the setting that is wrong."""
+    settings = load_settings(home=home)
+    url, token = server.address(settings)
+    checks = checkup.check_up(url, token, photo_server=settings.photo_server)
+    lines = [f"{'holds' if check.good else 'WRONG'}  {check.what}: {check.detail}" for check in checks]
+    found = {check.what: {"holds": check.good, "detail": check.detail} for check in checks}
+    emit({"url": url, **found}, as_json=as_json, sentence="\n".join([url, *lines]))
+    wrong = [check.what for check in checks if not check.good]
+    if wrong:
+        raise EnvironmentFailure(f"{url} is not ready for a round ({', '.join(wrong)}); mend what is named above")
+
+
+@label_studio.command(epilog="Example: counteranimal label-studio invite")
+@verb
+def invite(home: Home = None, as_json: AsJson = False) -> None:
+    """Print the link with which annotators make their accounts; whoever holds it can make one."""
+    studio = LabelStudioServer(*server.address(load_settings(home=home)))
+    try:
+        link = studio.invitation()
+    finally:
+        studio.close()
+    emit({"invitation": link}, as_json=as_json, sentence=link)

@@ -215,7 +215,7 @@ def _publishable(value: Any, seed: str, *, key: str = "") -> Any:
             for name, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_publishable(item, seed) for item in value]
+        return [_publishable(item, seed, key="worker" if key == "workers" else "") for item in value]
     if key == "worker" and isinstance(value, str):
         return ids.pseudonym(seed, "worker", value)
     if isinstance(value, float):

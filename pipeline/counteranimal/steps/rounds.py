@@ -9,22 +9,24 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from counteranimal.annotate import adjudicate as annotate_adjudicate
+from counteranimal.annotate import again, duplicates, raters, recorded, size
 from counteranimal.annotate import agreement as annotate_agreement
-from counteranimal.annotate import duplicates, raters, recorded
 from counteranimal.annotate import plan as annotate_plan
 from counteranimal.annotate import pull as annotate_pull
 from counteranimal.annotate import push as annotate_push
 from counteranimal.annotate import status as annotate_status
 from counteranimal.annotate.pairs import photos_of
 from counteranimal.annotate.port import Studio
-from counteranimal.annotate.rounds import known_rounds
+from counteranimal.annotate.rounds import known_rounds, record_event, seed_of
 from counteranimal.annotate.server import address
+from counteranimal.errors import UsageError
 from counteranimal.serving.links import load_secret, signed_link
 from counteranimal.serving.photos import PhotoServer
 from counteranimal.steps.curation import similar
@@ -32,6 +34,7 @@ from counteranimal.steps.run import Outcome, Run, step
 
 __all__ = [
     "Queue",
+    "Wishes",
     "adjudicate",
     "agreement",
     "close",
@@ -49,8 +52,27 @@ __all__ = [
 
 _LINK_DAYS = 31
 
-Queue = Literal["photos", "duplicates"]
-"""What a round asks about: kept photos, or pairs that may be one photo."""
+Queue = Literal["photos", "lacking", "duplicates"]
+"""What a round asks about: new photos, photos that lack votes, or pairs that may be one photo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a curator may ask of a plan.
+
+    Attributes
+    ----------
+    seed : str
+        What the draw starts from; empty: the recipe's seed and the round's name.
+    hours : float or None
+        Hours that each person has; None asks for as many photos as the recipe says.
+    drop : float or None
+        A drop in percentage points, for which the photos still needed are told; it changes nothing of the draw.
+    """
+
+    seed: str = ""
+    hours: float | None = None
+    drop: float | None = None
 
 
 def _rng(run: Run, purpose: str) -> np.random.Generator:
@@ -97,19 +119,29 @@ def photo_server(run: Run) -> PhotoServer:
 
 
 @step
-def plan(run: Run, *, round_id: str, workers: Sequence[str], queue: Queue = "photos") -> Outcome:
-    """Draw a round's photos, or take the pairs that may be one photo, and deal them to people."""
-    rng = _rng(run, f"round {round_id}")
+def plan(
+    run: Run, *, round_id: str, workers: Sequence[str], queue: Queue = "photos", wishes: Wishes | None = None
+) -> Outcome:
+    """Draw a round's photos, or take those that lack votes or the pairs that may be one photo, and deal them to people."""
+    wishes = wishes or Wishes()
+    seed = wishes.seed or f"{run.recipe.seed}\nround {round_id}"
+    named: dict[str, Any] = {
+        "round_id": round_id, "workers": list(workers), "now": run.now, "rng": np.random.default_rng(zlib.crc32(seed.encode())),
+    }  # fmt: skip
+    if wishes.hours is not None and queue != "photos":
+        raise UsageError(f"a round over {queue} asks about all of them; leave --hours out")
     if queue == "duplicates":
         similar(run)
-        planned = duplicates.plan_pairs(
-            run.recipe, run.workspace, round_id=round_id, workers=list(workers), now=run.now, rng=rng
-        )
-        return Outcome("plan", planned)
-    counts = annotate_plan.plan(
-        run.recipe, run.workspace, round_id=round_id, workers=list(workers), now=run.now, rng=rng
-    )
-    return Outcome("plan", counts)
+        counts = duplicates.plan_pairs(run.recipe, run.workspace, **named)
+    elif queue == "lacking":
+        counts = again.plan_again(run.recipe, run.workspace, **named)
+    else:
+        counts = annotate_plan.plan(run.recipe, run.workspace, **named, hours=wishes.hours)
+    if not counts["already"]:
+        record_event(run.workspace.journal, round_id, "drawn", {"seed": seed, "hours": wishes.hours}, now=run.now)
+    if wishes.drop is not None:
+        counts["needed"] = size.still_needed(run.recipe, run.workspace, drop=wishes.drop)
+    return Outcome("plan", counts | {"seed": seed_of(run.workspace.journal, round_id)})
 
 
 @step
