@@ -77,7 +77,6 @@ POINTS = (
         "crawl, blobs stored and not recorded",
         "counteranimal.workspace:Blobs",
         "put_many",
-        call=2,
         after=True,
         some=True,
     ),
