@@ -105,7 +105,7 @@ POINTS = (
     Point("verify", "counteranimal.steps.demo", "verify"),
     Point("evaluate, one model done", "counteranimal.evaluate.run:Evaluator", "_predictions", call=2, some=True),
     Point("evaluate, all predicted", "counteranimal.evaluate.run", "results_table"),
-    Point("report", "counteranimal.report.page", "_environment", some=True),
+    Point("report", "counteranimal.report.page", "environment", some=True),
 )
 
 
