@@ -1,0 +1,119 @@
+"""Between rebuild and freeze: the pool's photos asked for again, and those of a list left out of the splits and the release."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from counteranimal.cli import app
+from counteranimal.errors import UsageError
+from counteranimal.evaluate import engine
+from counteranimal.freeze.draft import draft
+from counteranimal.freeze.gates import LEFT_OUT_LIST, FreezeRefused
+from counteranimal.settings import load_settings
+from counteranimal.steps import splitting
+from counteranimal.steps.rechecking import leave_out, recheck
+from counteranimal.steps.run import Run
+from counteranimal.workspace import Workspace
+from tests.fakes.crawled_site import CrawledSite, answer
+from tests.fakes.small_workspace import MODEL, build
+from tests.fakes.word_model import WordModel
+
+
+@pytest.fixture
+def site() -> Iterator[CrawledSite]:
+    with CrawledSite() as running:
+        yield running
+
+
+@pytest.fixture
+def run(tmp_path: Path, site: CrawledSite, now: datetime, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The small workspace, whose photos the site serves."""
+    found = WordModel(spec=MODEL)
+    for module in (engine, splitting):
+        monkeypatch.setattr(module, "load_model", lambda *_, **__: found)
+    small = build(tmp_path / "home")
+    workspace = small.workspace
+    candidates = workspace.table("candidates").to_pylist()
+    moved = [{**row, "url": f"{site.url}/{row['native_id']}.jpg"} for row in candidates]
+    workspace.journal.append("candidates", moved)
+    for row in workspace.journal.rows("stored"):
+        name = row["candidate_id"].partition(":")[2]
+        site.pages[f"/{name}.jpg"] = answer(workspace.blobs.read(row["photo_id"]))
+    spec = small.recipe.sources[0].model_copy(
+        update={
+            "loopback": (site.pair,),
+            "requests_per_minute": 100_000,
+            "requests_per_day": 1_000_000,
+            "interval_seconds": 0.0,
+        }
+    )
+    recipe = small.recipe.model_copy(update={"sources": (spec,)})
+    settings = load_settings(cache=tmp_path / "cache", device="cpu", workers=1, free_space_floor_mb=0)
+    return Run(recipe=recipe, workspace=workspace, settings=settings, now=now)
+
+
+def pooled(workspace: Workspace) -> list[str]:
+    return list(workspace.table("pool").column("photo_id").to_pylist())
+
+
+@pytest.mark.case("D09")
+def test_gone_photos_are_listed_and_left_out(run: Run, site: CrawledSite) -> None:
+    """Two of 40 are gone on two days: listed, refused by the gate, and absent once the list is given; the card's counts say so."""
+    workspace = run.workspace
+    splitting.splits(run)
+    before = pooled(workspace)
+    for photo_id in before[:2]:
+        name = workspace.journal.rows("stored", photo_id=photo_id)[0]["candidate_id"].partition(":")[2]
+        del site.pages[f"/{name}.jpg"]
+    first = recheck(run).counts
+    assert (first["same"], first["gone"], first["candidates_for_removal"]) == (38, 2, 0)
+    place = workspace.home / LEFT_OUT_LIST
+    assert place.read_text() == ""
+    second = recheck(dataclasses.replace(run, now=run.now + timedelta(days=1, minutes=1)))
+    assert second.counts["candidates_for_removal"] == 2
+    assert place.read_text().split() == sorted(before[:2])
+    small = build(workspace.home.parent / "terms")
+    with pytest.raises(FreezeRefused, match=r"2 photo\(s\) are gone upstream"):
+        draft(run.recipe, workspace, small.terms)
+    assert leave_out(run, place) == 2
+    splitting.choose_splits(run)
+    assert leave_out(run, place) == 0
+    made = draft(run.recipe, workspace, small.terms)
+    assert set(made.tables["entries"].column("photo_id").to_pylist()) == set(before[2:])
+    assert made.manifest["photos"]["left_out"]["left_out_by_list"] == 2
+    assert made.manifest["counts"]["entries"] == len(before) - 2
+
+
+@pytest.mark.parametrize("lines", ["# gone\n\nnot-a-photo\n", "f" * 64 + "\n"])
+def test_a_list_that_names_other_things_changes_nothing(run: Run, tmp_path: Path, lines: str) -> None:
+    """The line is named, also behind a good one, and no photo of the list is left out."""
+    place = tmp_path / "list.txt"
+    place.write_text(f"{pooled(run.workspace)[0]}\n{lines}")
+    with pytest.raises(UsageError, match=r"line [24] of .*list.txt is no photo of the coming release"):
+        leave_out(run, place)
+    assert run.workspace.journal.rows("left_out") == []
+    with pytest.raises(UsageError, match="cannot be read"):
+        leave_out(run, tmp_path / "absent.txt")
+
+
+def test_recheck_takes_no_option_of_a_crawl(tmp_path: Path) -> None:
+    """Exit code 2 and one sentence."""
+    asked = [
+        "crawl",
+        "--recheck",
+        "--limit",
+        "3",
+        "-r",
+        str(tmp_path / "recipe.toml"),
+        "--home",
+        str(tmp_path / "home"),
+    ]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 2
+    assert "leave the other options away" in result.stderr
