@@ -78,7 +78,9 @@ def test_the_effect_on_each_model_stands_beside_both_intervals(two: tuple[Path, 
             if (row["model"], row["fold"], row["class_id"], row["figure"]) == ("a", "report", "*", "macro_drop")
         ]
         assert figures["a", "report", "macro_drop"][side] == {name: row[name] for name in ("value", "low", "high", "n")}
-    line = next(line for line in outcome.note.splitlines() if line.startswith("a 1v1000 first (report fold) macro_drop"))
+    line = next(
+        line for line in outcome.note.splitlines() if line.startswith("a 1v1000 first (report fold) macro_drop")
+    )
     shown = f"{100 * drop['change']:+.1f} points"
     assert line.endswith(shown)
     assert line.count("[") == 2

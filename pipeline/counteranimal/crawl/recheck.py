@@ -12,7 +12,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from counteranimal.crawl.pending import closed_hosts, host_of
 from counteranimal.crawl.politeness import Clock
@@ -107,9 +107,9 @@ def _restate(
     for opening in openings(recipe, journal, settings, clock) if by_source else ():
         asked = {row["candidate_id"]: row for row in by_source.get(opening.spec.name, [])}
         # Others are not opened: a list that is gone since the crawl is no obstacle here.
-        source = open_source(opening) if asked and hasattr(plugin_of(opening.spec), "again") else None
-        if not isinstance(source, Restating):
+        if not asked or getattr(plugin_of(opening.spec), "again", None) is None:
             continue
+        source = cast("Restating", open_source(opening))
         try:
             for page in source.again(list(asked.values())):
                 record(opening, journal, page.offers)

@@ -71,7 +71,6 @@ class LocalSource(Protocol):
         ...
 
 
-@runtime_checkable
 class Restating(Protocol):
     """A source that can be asked again what it states about photos that it offered before: their licences may have changed."""
 
