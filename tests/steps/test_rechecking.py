@@ -15,8 +15,9 @@ from counteranimal.errors import UsageError
 from counteranimal.evaluate import engine
 from counteranimal.freeze.draft import draft
 from counteranimal.freeze.gates import LEFT_OUT_LIST, FreezeRefused
+from counteranimal.recipe import load_recipe
 from counteranimal.settings import load_settings
-from counteranimal.steps import splitting
+from counteranimal.steps import publishing, splitting
 from counteranimal.steps.rechecking import leave_out, recheck
 from counteranimal.steps.run import Run
 from counteranimal.workspace import Workspace
@@ -35,7 +36,7 @@ def site() -> Iterator[CrawledSite]:
 def run(tmp_path: Path, site: CrawledSite, now: datetime, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The small workspace, whose photos the site serves."""
     found = WordModel(spec=MODEL)
-    for module in (engine, splitting):
+    for module in (engine, publishing, splitting):
         monkeypatch.setattr(module, "load_model", lambda *_, **__: found)
     small = build(tmp_path / "home")
     workspace = small.workspace
@@ -45,15 +46,10 @@ def run(tmp_path: Path, site: CrawledSite, now: datetime, monkeypatch: pytest.Mo
     for row in workspace.journal.rows("stored"):
         name = row["candidate_id"].partition(":")[2]
         site.pages[f"/{name}.jpg"] = answer(workspace.blobs.read(row["photo_id"]))
-    spec = small.recipe.sources[0].model_copy(
-        update={
-            "loopback": (site.pair,),
-            "requests_per_minute": 100_000,
-            "requests_per_day": 1_000_000,
-            "interval_seconds": 0.0,
-        }
-    )
-    recipe = small.recipe.model_copy(update={"sources": (spec,)})
+    path = tmp_path / "home" / "recipe.toml"
+    paced = f'kind = "folder"\nloopback = ["{site.pair}"]\nrequests_per_minute = 100000\ninterval_seconds = 0.0'
+    path.write_text(path.read_text().replace('kind = "folder"', paced))
+    recipe = load_recipe(path)
     settings = load_settings(cache=tmp_path / "cache", device="cpu", workers=1, free_space_floor_mb=0)
     return Run(recipe=recipe, workspace=workspace, settings=settings, now=now)
 
@@ -117,3 +113,29 @@ def test_recheck_takes_no_option_of_a_crawl(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, asked)
     assert result.exit_code == 2
     assert "leave the other options away" in result.stderr
+
+
+def test_a_freeze_without_chooses_the_splits_anew_before_its_gates(run: Run, tmp_path: Path) -> None:
+    """The freeze is refused, since nobody voted here; none of its reasons is the list, which the pool follows already."""
+    place, before = tmp_path / "list.txt", pooled(run.workspace)
+    place.write_text(f"# gone\n{before[0]}\n")
+    with pytest.raises(FreezeRefused) as refused:
+        publishing.freeze(run, version="1.0.0", without=place)
+    assert not [problem for problem in refused.value.problems if "list" in problem or before[0][:12] in problem]
+    assert set(pooled(run.workspace)) == set(before[1:])
+    assert before[0] not in run.workspace.table("splits").column("photo_id").to_pylist()
+
+
+def test_the_verb_says_that_answers_are_missing(run: Run, site: CrawledSite, tmp_path: Path) -> None:
+    """Exit code 4 while a server is busy, also on the next run, since the host asked to be left alone."""
+    name = run.workspace.journal.rows("stored", photo_id=pooled(run.workspace)[0])[0]["candidate_id"].partition(":")[2]
+    site.pages[f"/{name}.jpg"] = answer(status=503, Retry_After="7200")
+    run.workspace.journal.close(sealed=True)
+    asked = ["crawl", "--recheck", "-r", str(tmp_path / "home" / "recipe.toml"), "--home", str(run.workspace.home)]
+    environment = {"COUNTERANIMAL_FREE_SPACE_FLOOR_MB": "0"}
+    result = CliRunner().invoke(app, asked, env=environment)
+    assert result.exit_code == 4, result.output
+    assert "not answered for; run the same command again later" in result.stderr
+    asked_before = len(site.paths())
+    assert CliRunner().invoke(app, asked, env=environment).exit_code == 4
+    assert len(site.paths()) == asked_before
