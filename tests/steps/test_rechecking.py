@@ -60,30 +60,32 @@ def pooled(workspace: Workspace) -> list[str]:
 
 @pytest.mark.case("D09")
 def test_gone_photos_are_listed_and_left_out(run: Run, site: CrawledSite) -> None:
-    """Two of 40 are gone on two days: listed, refused by the gate, and absent once the list is given; the card's counts say so."""
+    """Two of 40 are gone on two days, one is opted out: listed, refused by the gate, and absent once the list is given; the card's counts say so."""
     workspace = run.workspace
     splitting.splits(run)
     before = pooled(workspace)
     for photo_id in before[:2]:
         name = workspace.journal.rows("stored", photo_id=photo_id)[0]["candidate_id"].partition(":")[2]
         del site.pages[f"/{name}.jpg"]
+    name = workspace.journal.rows("stored", photo_id=before[2])[0]["candidate_id"].partition(":")[2]
+    site.pages[f"/{name}.jpg"] = answer(workspace.blobs.read(before[2]), X_Robots_Tag="noai")
     first = recheck(run).counts
-    assert (first["same"], first["gone"], first["candidates_for_removal"]) == (38, 2, 0)
+    assert (first["same"], first["gone"], first["candidates_for_removal"]) == (37, 2, 0)
     place = workspace.home / LEFT_OUT_LIST
-    assert place.read_text() == ""
+    assert place.read_text().split() == [before[2]]
     second = recheck(dataclasses.replace(run, now=run.now + timedelta(days=1, minutes=1)))
     assert second.counts["candidates_for_removal"] == 2
-    assert place.read_text().split() == sorted(before[:2])
+    assert place.read_text().split() == sorted(before[:3])
     small = build(workspace.home.parent / "terms")
     with pytest.raises(FreezeRefused, match=r"2 photo\(s\) are gone upstream"):
         draft(run.recipe, workspace, small.terms)
-    assert leave_out(run, place) == 2
+    assert leave_out(run, place) == 3
     splitting.choose_splits(run)
     assert leave_out(run, place) == 0
     made = draft(run.recipe, workspace, small.terms)
-    assert set(made.tables["entries"].column("photo_id").to_pylist()) == set(before[2:])
-    assert made.manifest["photos"]["left_out"]["left_out_by_list"] == 2
-    assert made.manifest["counts"]["entries"] == len(before) - 2
+    assert set(made.tables["entries"].column("photo_id").to_pylist()) == set(before[3:])
+    assert made.manifest["photos"]["left_out"]["left_out_by_list"] == 3
+    assert made.manifest["counts"]["entries"] == len(before) - 3
 
 
 @pytest.mark.parametrize("lines", ["# gone\n\nnot-a-photo\n", "f" * 64 + "\n"])

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
 from counteranimal.crawl.pending import closed_hosts, host_of
 from counteranimal.crawl.politeness import Clock
 from counteranimal.crawl.restore import Restored, Upstream, ask_each
-from counteranimal.crawl.run import record
+from counteranimal.crawl.run import known_candidates, record
 from counteranimal.crawl.session import openings
 from counteranimal.crawl.sources import Restating, open_source
 from counteranimal.crawl.sources.protocol import plugin_of
@@ -57,7 +57,7 @@ def recheck(
     """
     clock, stood = Clock(now), standing(journal)
     recent = {photo_id for photo_id in photos if photo_id in stood.at and now - stood.at[photo_id] < APART}
-    known = _candidates(journal, [name for photo_id, name in photos.items() if photo_id not in recent])
+    known = known_candidates(journal, [name for photo_id, name in photos.items() if photo_id not in recent])
     rows = [
         {**known[name], "photo_id": photo_id}
         for photo_id, name in sorted(photos.items())
@@ -82,13 +82,6 @@ def recheck(
     if row_of:
         ask_each(list(row_of.values()), upstream, _compare, done="same", note=note)
     return dict(counts)
-
-
-def _candidates(journal: Journal, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for start in range(0, len(names), 500):
-        found |= journal.last_of("candidates", "candidate_id", names[start : start + 500])
-    return found
 
 
 def _compare(data: bytes, row: Mapping[str, Any]) -> None:

@@ -29,7 +29,7 @@ from counteranimal.recipe import Recipe, SourceSpec
 from counteranimal.settings import Settings
 from counteranimal.workspace import Journal, Workspace
 
-__all__ = ["Preview", "discover", "fetch_pending", "photos_table", "preview", "record"]
+__all__ = ["Preview", "discover", "fetch_pending", "known_candidates", "photos_table", "preview", "record"]
 
 # SQLite before 3.32 takes 999 values a query.
 _LOOKED_UP = 500
@@ -81,7 +81,7 @@ def record(opening: Opening, journal: Journal, offers: Sequence[Offer]) -> Count
     """Journal what some offers say that was not known, and return how many were offered, new and changed."""
     allowed, now = opening.recipe.licences.allow, opening.clock.now()
     rows = [judge(opening.spec.name, offer, allowed, now) for offer in offers]
-    known = _known(journal, [row["candidate_id"] for row in rows])
+    known = known_candidates(journal, [row["candidate_id"] for row in rows])
     fresh, new = [], 0
     for row in rows:
         name = row["candidate_id"]
@@ -93,7 +93,7 @@ def record(opening: Opening, journal: Journal, offers: Sequence[Offer]) -> Count
     return Counter({"offered": len(rows), "new": new, "changed": len(fresh) - new})
 
 
-def _known(journal: Journal, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def known_candidates(journal: Journal, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the last rows of some candidates, so that a list of any length is discovered in the memory of one page."""
     known: dict[str, dict[str, Any]] = {}
     for start in range(0, len(names), _LOOKED_UP):

@@ -21,7 +21,7 @@ from counteranimal.release.licences import asks_for_attribution
 
 __all__ = ["LEFT_OUT_LIST", "FreezeRefused", "problems", "require_none"]
 
-LEFT_OUT_LIST = "gone-upstream.txt"
+LEFT_OUT_LIST = "leave-out.txt"
 """The list of photos for `--without` that a re-check writes into the workspace."""
 _NAMED_AT_MOST = 5
 _SAID_AT_MOST = 20
@@ -171,11 +171,12 @@ def _photos(inputs: Inputs, rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _upstream(inputs: Inputs, photo_ids: Sequence[str]) -> list[str]:
     """What upstream said since the crawl: gone for good, or not to be kept. What it was not asked is a caveat and no gate."""
-    stood = inputs.upstream
-    opted_out = [photo_id for photo_id in photo_ids if stood.reasons.get(photo_id) == Reason.OPTOUT]
+    stood, opted_out = inputs.upstream, inputs.upstream.opted_out
     checks = {
         "gone upstream, by two answers a day apart": [photo_id for photo_id in photo_ids if photo_id in stood.gone],
-        "not to be kept any more, as their server now says (X-Robots-Tag)": opted_out,
+        "not to be kept any more, as their server now says (X-Robots-Tag)": [
+            photo_id for photo_id in photo_ids if photo_id in opted_out
+        ],
     }
     return [
         f"{len(found)} photo(s) are {what} ({_named(found)}); leave them out with `--without {LEFT_OUT_LIST}`"

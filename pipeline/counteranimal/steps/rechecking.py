@@ -1,7 +1,7 @@
 """The steps between a rebuild and a freeze: upstream asked again about the pool's photos, and photos left out by a list.
 
 Decides which photos a coming release is about (the pool, each as the candidate that its entry will name), where the list of photos
-gone upstream lies, and that a list changes nothing before every line of it is understood. Leaves asking to `crawl.recheck`, and
+to leave out lies, and that a list changes nothing before every line of it is understood. Leaves asking to `crawl.recheck`, and
 what an answer means to the gates of the freeze.
 """
 
@@ -40,14 +40,15 @@ def recheck(run: Run) -> Outcome:
     finally:
         snapshot(run)
         stood = standing(workspace.journal)
-        listed = sorted(stood.gone & pool)
+        gone, opted_out = stood.gone & pool, stood.opted_out & pool
         place = workspace.home / LEFT_OUT_LIST
-        write_atomically(place, "".join(f"{photo_id}\n" for photo_id in listed).encode())
+        write_atomically(place, "".join(f"{photo_id}\n" for photo_id in sorted(gone | opted_out)).encode())
     standing_counts = {f"stands_{name}": number for name, number in stood.counts(pool).items()}
-    note = f"{len(listed)} photo(s) are gone, by two answers a day apart; see {place}" if listed else ""
-    return Outcome(
-        "recheck", {"photos": len(pool), **counts, **standing_counts, "candidates_for_removal": len(listed)}, note
+    counts |= {"photos": len(pool), "candidates_for_removal": len(gone), "opted_out": len(opted_out)}
+    told = (
+        f"{len(gone)} photo(s) gone by two answers a day apart, {len(opted_out)} not to be kept any more: see {place}"
     )
+    return Outcome("recheck", {**counts, **standing_counts}, told if gone or opted_out else "")
 
 
 def leave_out(run: Run, place: Path) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from counteranimal.errors import Reason
 from counteranimal.workspace.journal import Journal
 
 __all__ = ["ANSWERED", "APART", "Standing", "standing"]
@@ -35,6 +36,11 @@ class Standing:
     reasons: Mapping[str, str] = field(default_factory=dict)
     gone: frozenset[str] = frozenset()
     licensed: frozenset[str] = frozenset()
+
+    @property
+    def opted_out(self) -> frozenset[str]:
+        """Photos whose server forbids keeping them, by its last answer."""
+        return frozenset(photo_id for photo_id, reason in self.reasons.items() if reason == Reason.OPTOUT)
 
     def counts(self, photo_ids: Collection[str]) -> dict[str, int]:
         """Return how many of some photos have which last answer; those without one are `not_rechecked`."""
