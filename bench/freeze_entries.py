@@ -7,9 +7,11 @@ little: the figure is that of the tables, files and digests. `--quick`: 10,000 e
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ def recipe() -> str:
     )
 
 
+@functools.cache
 def jpeg() -> bytes:
     """Return a small photo without metadata."""
     sink = io.BytesIO()
@@ -47,17 +50,21 @@ def jpeg() -> bytes:
     return sink.getvalue()
 
 
-def fill(home: Path, number: int) -> None:
-    """Write photos and tables as the stages before a freeze leave them."""
+def commented(number: int) -> bytes:
+    """Return the small photo with a comment that makes its bytes its own."""
+    text = f"photo {number:012}".encode()
+    plain = jpeg()
+    return plain[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + plain[2:]
+
+
+def fill(home: Path, number: int, photo: Callable[[int], bytes] = commented) -> None:
+    """Write photos and tables as the stages before a freeze leave them; `photo` draws each of the photos."""
     home.mkdir()
     (home / "recipe.toml").write_text(recipe())
     workspace = Workspace(home / "workspace")
-    plain, made = jpeg(), []
+    made = []
     for start in range(0, number, BATCH):
-        comments = [f"photo {each:012}".encode() for each in range(start, min(start + BATCH, number))]
-        blobs = [
-            Blob(plain[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + plain[2:]) for text in comments
-        ]
+        blobs = [Blob(photo(each)) for each in range(start, min(start + BATCH, number))]
         workspace.blobs.put_many(blobs)
         made += [(blob.photo_id, len(blob.data)) for blob in blobs]
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("candidates", "fetches", "photos", "clusters", "verdicts", "pool", "predictions", "splits")}  # fmt: skip

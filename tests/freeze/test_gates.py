@@ -19,6 +19,7 @@ from counteranimal.freeze.gates import FreezeRefused
 from counteranimal.freeze.inputs import Inputs, gather, open_tasks
 from counteranimal.freeze.write import write_release
 from counteranimal.workspace import Workspace
+from counteranimal.workspace.upstream import Standing
 from tests.fakes.small_workspace import AGREEMENT, Small, terms
 
 Rows = list[dict[str, Any]]
@@ -51,6 +52,34 @@ def inputs(small: Small) -> Inputs:
 def _pooled(inputs: Inputs, number: int = 0) -> str:
     photo_id: str = inputs.tables["pool"].column("photo_id").to_pylist()[number]
     return photo_id
+
+
+@pytest.mark.case("D09")
+def test_what_upstream_said_since_the_crawl_refuses(inputs: Inputs) -> None:
+    """Gone for good and opted out each refuse; gone at one look, other bytes, no answer and photos of no release do not."""
+    gone, opted_out, once, changed = (_pooled(inputs, number) for number in range(4))
+    last = {gone: "gone", opted_out: "rejected", once: "gone", changed: "changed", "f" * 64: "gone"}
+    stood = Standing(
+        last=last,
+        at=dict.fromkeys(last, datetime(2026, 11, 1, tzinfo=UTC)),
+        reasons={opted_out: "E_OPTOUT", changed: "E_MISMATCH"},
+        gone=frozenset({gone, "f" * 64}),
+    )
+    problems = _refusal(dataclasses.replace(inputs, upstream=stood))
+    assert len(problems) == 2
+    assert f"1 photo(s) are gone upstream, by two answers a day apart ({gone[:12]}); leave them out" in problems[0]
+    assert f"({opted_out[:12]})" in problems[1]
+    passing = dataclasses.replace(stood, reasons={}, gone=frozenset())
+    caveats = assemble(dataclasses.replace(inputs, upstream=passing), terms(), _copies(inputs)).manifest["caveats"]
+    assert any("of 40 photos 1 there with other bytes, 2 not found at the last look" in caveat for caveat in caveats)
+    never = assemble(inputs, terms(), _copies(inputs)).manifest["caveats"]
+    assert any(caveat.startswith("Upstream was not re-checked") for caveat in never)
+
+
+def test_a_photo_that_a_list_leaves_out_refuses_until_the_rebuild(inputs: Inputs) -> None:
+    """Splits that were chosen with it are no splits of a release without it."""
+    [problem] = _refusal(dataclasses.replace(inputs, left_out=frozenset({_pooled(inputs)})))
+    assert "left out by a list; run the rebuild again" in problem
 
 
 @pytest.mark.case("H11")

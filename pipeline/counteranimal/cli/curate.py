@@ -10,11 +10,11 @@ import typer
 from counteranimal.cli.common import AsJson, Home, RecipeFile, emit, open_run, verb
 from counteranimal.cli.demo import demo
 from counteranimal.cli.discovered import discovery_text
-from counteranimal.errors import UsageError
+from counteranimal.errors import UpstreamError, UsageError
 from counteranimal.freeze.sign import keygen as make_keys
 from counteranimal.settings import load_settings
-from counteranimal.steps import curation, publishing, rounds, splitting
-from counteranimal.steps.run import Outcome
+from counteranimal.steps import curation, publishing, rechecking, rounds, splitting
+from counteranimal.steps.run import Outcome, Run
 
 __all__ = ["register"]
 
@@ -52,14 +52,33 @@ def crawl(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be fetched and how long it takes; asks nobody.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--recheck", help="Instead ask again about the photos of the coming release.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the recipe's sources for candidates and fetch what is pending, politely and resumably."""
+    """Ask the recipe's sources for candidates and fetch what is pending, politely and resumably.
+
+    With --recheck: ask instead whether the photos of the coming release are still there, with the same bytes and licences. Exit code 4
+    where a later run may bring answers that are missing.
+    """
+    if again:
+        if limit is not None or retry or dry_run:
+            raise UsageError("--recheck asks about every photo of the coming release; leave the other options away")
+        _recheck(open_run(recipe_file, home), as_json=as_json)
+        return
     allowed = {"failed", "deferred", "rejected"}
     if unknown := sorted(set(retry or ()) - allowed):
         raise UsageError(f"--retry {unknown[0]!r} is no state; use one of {', '.join(sorted(allowed))}")
     work = curation.preview_crawl if dry_run else curation.crawl
     _tell(work(open_run(recipe_file, home), limit=limit, retry=tuple(retry or ())), as_json=as_json)
+
+
+def _recheck(run: Run, *, as_json: bool) -> None:
+    outcome = rechecking.recheck(run)
+    _tell(outcome, as_json=as_json)
+    if open_questions := outcome.counts.get("deferred", 0) + outcome.counts.get("failed", 0):
+        raise UpstreamError(f"{open_questions} photos were not answered for; run the same command again later")
 
 
 @verb
@@ -129,10 +148,14 @@ def freeze(
     recipe_file: RecipeFile,
     home: Home = None,
     key: Annotated[Path | None, typer.Option("--key", help="Private key (default: the workspace's own).")] = None,
+    without: Annotated[
+        Path | None, typer.Option("--without", help="List of photo ids, one a line, to leave out from now on.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Freeze the verified pool into a signed, versioned release; refused, with every reason, while a gate is open."""
-    _tell(publishing.freeze(open_run(recipe_file, home), version=version, private_key=key), as_json=as_json)
+    run = open_run(recipe_file, home)
+    _tell(publishing.freeze(run, version=version, private_key=key, without=without), as_json=as_json)
 
 
 @verb

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,9 @@ from counteranimal.recipe import SourceSpec
 from counteranimal.release.photos import EXTENSIONS, PhotoFolder
 from counteranimal.workspace import Journal, write_atomically
 
-__all__ = ["Restored", "Upstream", "counted", "restore"]
+__all__ = ["Restored", "Upstream", "ask_each", "counted", "restore"]
+
+Take = Callable[[bytes, Mapping[str, Any]], None]
 
 _WORKERS = 16
 """Photos that wait for a host's turn at a time; the pace itself is the hosts'."""
@@ -35,12 +39,16 @@ _AGAIN = frozenset({"deferred", "failed"})
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What became of one entry: present, restored, changed, gone, rejected, deferred, failed or local, with a reason code."""
+    """What became of one entry: present, restored, changed, gone, rejected, deferred, failed or local, with a reason code.
+
+    `until` is the moment before which its host asked to be left alone.
+    """
 
     photo_id: str
     status: str
     reason: str = ""
     detail: str = ""
+    until: datetime | None = None
 
     @property
     def pending(self) -> bool:
@@ -50,12 +58,16 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Who is asked and how: the sources that a release's recipe lists, the run's clock, a contact, and where requests are counted."""
+    """Who is asked and how: the sources that a release's recipe lists, the run's clock, a contact, and where requests are counted.
+
+    `closed` holds hosts (`host:port`) that are to be left alone, and until when.
+    """
 
     sources: Sequence[SourceSpec]
     clock: Clock
     contact: str
     journal: Journal
+    closed: Mapping[str, datetime] = field(default_factory=dict)
 
 
 def restore(entries: Iterable[Mapping[str, Any]], out: Path, *, upstream: Upstream) -> list[Restored]:
@@ -85,7 +97,7 @@ def restore(entries: Iterable[Mapping[str, Any]], out: Path, *, upstream: Upstre
         else:
             found.append(early)
     if wanted:
-        found += asyncio.run(_fetch(wanted, out, upstream))
+        ask_each(wanted, upstream, partial(_keep, out=out), done="restored", note=found.append)
     return sorted(found, key=lambda item: item.photo_id)
 
 
@@ -105,19 +117,37 @@ def _without_asking(entry: Mapping[str, Any], folder: PhotoFolder, known: set[st
     return Restored(entry["photo_id"], "present")
 
 
-async def _fetch(wanted: Sequence[Mapping[str, Any]], out: Path, upstream: Upstream) -> list[Restored]:
+def ask_each(
+    entries: Sequence[Mapping[str, Any]], upstream: Upstream, take: Take, *, done: str, note: Callable[[Restored], None]
+) -> None:
+    """Ask for each photo at its address and note what became of it, in the order in which answers come.
+
+    Parameters
+    ----------
+    entries : sequence of mapping
+        Rows with photo_id, source and url.
+    take : callable
+        Gets the bytes, in a thread, and raises Rejected for wrong ones; otherwise the photo's status is `done`.
+    """
+    asyncio.run(_ask_each(entries, upstream, take, done, note))
+
+
+async def _ask_each(
+    entries: Sequence[Mapping[str, Any]], upstream: Upstream, take: Take, done: str, note: Callable[[Restored], None]
+) -> None:
     sources, clock = upstream.sources, upstream.clock
     agent = user_agent(upstream.contact, sources)
     ledgers = {spec.name: Ledger(upstream.journal, spec, clock) for spec in sources}
-    queue, found = iter(wanted), list[Restored]()
+    queue = iter(entries)
     try:
         with bar() as progress:
-            task = progress.add_task("Restoring photos", total=len(wanted))
+            task = progress.add_task("Asking for photos", total=len(entries))
             async with PhotoClient(sources, ledgers, clock=clock, agent=agent, limits=Limits()) as client:
+                client.close_lanes(upstream.closed)
 
                 async def work() -> None:
                     for entry in queue:
-                        found.append(await _one(client, entry, out))
+                        note(await _one(client, entry, take, done))
                         progress.advance(task)
 
                 await asyncio.gather(*(work() for _ in range(_WORKERS)))
@@ -125,28 +155,26 @@ async def _fetch(wanted: Sequence[Mapping[str, Any]], out: Path, upstream: Upstr
         for ledger in ledgers.values():
             ledger.write_bytes()
             ledger.close()
-    return found
 
 
-async def _one(client: PhotoClient, entry: Mapping[str, Any], out: Path) -> Restored:
+async def _one(client: PhotoClient, entry: Mapping[str, Any], take: Take, done: str) -> Restored:
     photo_id = entry["photo_id"]
     try:
         data = await client.get(entry["url"], Visit(entry["source"]))
-        await asyncio.to_thread(_keep, data, entry, out)
+        await asyncio.to_thread(take, data, entry)
     except Rejected as refused:
         status = {Reason.GONE: "gone", Reason.MISMATCH: "changed"}.get(refused.reason, "rejected")
         return Restored(photo_id, status, str(refused.reason), refused.detail)
     except Postponed as later:
-        return Restored(
-            photo_id, "deferred", str(later.reason), f"{later}; not before {later.until:%Y-%m-%d %H:%M} UTC"
-        )
+        told = f"{later}; not before {later.until:%Y-%m-%d %H:%M} UTC"
+        return Restored(photo_id, "deferred", str(later.reason), told, later.until)
     except BudgetSpent as spent:
         return Restored(photo_id, "deferred", str(Reason.RATE), str(spent))
     except Faulty as fault:
         return Restored(photo_id, "failed", str(fault.reason), fault.detail)
     except Unreachable as lost:
         return Restored(photo_id, "failed", str(Reason.CONNECTION), f"{lost.host} does not answer")
-    return Restored(photo_id, "restored")
+    return Restored(photo_id, done)
 
 
 def _keep(data: bytes, entry: Mapping[str, Any], out: Path) -> None:

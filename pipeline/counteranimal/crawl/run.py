@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from counteranimal.crawl.adopt import lost_photos
-from counteranimal.crawl.candidates import changed, judge
+from counteranimal.crawl.candidates import Offer, changed, judge
 from counteranimal.crawl.claims import Life
 from counteranimal.crawl.crew import as_failure
 from counteranimal.crawl.pending import closed_hosts, host_of, pending
@@ -29,7 +29,7 @@ from counteranimal.recipe import Recipe, SourceSpec
 from counteranimal.settings import Settings
 from counteranimal.workspace import Journal, Workspace
 
-__all__ = ["Preview", "discover", "fetch_pending", "photos_table", "preview"]
+__all__ = ["Preview", "discover", "fetch_pending", "known_candidates", "photos_table", "preview", "record"]
 
 # SQLite before 3.32 takes 999 values a query.
 _LOOKED_UP = 500
@@ -69,24 +69,31 @@ def _ask(opening: Opening, journal: Journal) -> Iterator[Counter[str]]:
     source, spec, clock = open_source(opening), opening.spec, opening.clock
     cursor = _cursor(journal, spec, source)
     for page in source.pages(cursor):
-        rows = [judge(spec.name, offer, opening.recipe.licences.allow, clock.now()) for offer in page.offers]
-        known = _known(journal, [row["candidate_id"] for row in rows])
-        fresh, new = [], 0
-        for row in rows:
-            name = row["candidate_id"]
-            if changed(known.get(name), row):
-                new += name not in known
-                known[name] = row
-                fresh.append(row)
-        journal.append("candidates", fresh)
+        counts = record(opening, journal, page.offers)
         if page.cursor != cursor:
             cursor = page.cursor
             row = {"source": spec.name, "query": source.query, "cursor": cursor, "at": clock.now()}
             journal.append("cursors", [row])
-        yield Counter({"offered": len(rows), "new": new, "changed": len(fresh) - new})
+        yield counts
 
 
-def _known(journal: Journal, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def record(opening: Opening, journal: Journal, offers: Sequence[Offer]) -> Counter[str]:
+    """Journal what some offers say that was not known, and return how many were offered, new and changed."""
+    allowed, now = opening.recipe.licences.allow, opening.clock.now()
+    rows = [judge(opening.spec.name, offer, allowed, now) for offer in offers]
+    known = known_candidates(journal, [row["candidate_id"] for row in rows])
+    fresh, new = [], 0
+    for row in rows:
+        name = row["candidate_id"]
+        if changed(known.get(name), row):
+            new += name not in known
+            known[name] = row
+            fresh.append(row)
+    journal.append("candidates", fresh)
+    return Counter({"offered": len(rows), "new": new, "changed": len(fresh) - new})
+
+
+def known_candidates(journal: Journal, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the last rows of some candidates, so that a list of any length is discovered in the memory of one page."""
     known: dict[str, dict[str, Any]] = {}
     for start in range(0, len(names), _LOOKED_UP):

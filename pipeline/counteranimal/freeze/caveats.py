@@ -5,7 +5,7 @@ Decides which caveats apply; the card prints them, the manifest carries them. A 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from counteranimal.recipe import SplitRule
 from counteranimal.release.layout import PERSON
+from counteranimal.workspace.upstream import Standing
 
-__all__ = ["caveats", "not_checked", "simulated_votes"]
+__all__ = ["caveats", "not_checked", "rechecked", "simulated_votes"]
 
 
 def caveats(
@@ -66,6 +67,31 @@ def not_checked(references: Sequence[str]) -> list[str]:
         (
             f"The photos were compared with the hash lists {', '.join(references)}, and with no other set; whether a model saw them elsewhere "
             "in training was not checked. Hashes miss crops, heavy borders and collages."
+        )
+    ]
+
+
+def rechecked(stood: Standing, photo_ids: Collection[str]) -> list[str]:
+    """Return the sentence on what upstream was asked again before the freeze, and on what it was not."""
+    span = stood.span(photo_ids)
+    if span is None:
+        return [
+            "Upstream was not re-checked: whether the photos are still there, and under the same licence, is as the crawl found it."
+        ]
+    words = {
+        "same": "there with the same bytes",
+        "changed": "there with other bytes",
+        "gone": "not found at the last look",
+        "rejected": "turned away",
+        "not_rechecked": "not re-checked",
+    }
+    counts = stood.counts(photo_ids)
+    told = ", ".join(f"{counts[name]} {what}" for name, what in words.items() if name in counts)
+    licensed = len(stood.licensed.intersection(photo_ids))
+    return [
+        (
+            f"Upstream was re-checked between {span[0]:%Y-%m-%d} and {span[1]:%Y-%m-%d}: of {len(photo_ids)} photos {told}. Licences "
+            f"were stated again for {licensed}; those of the others are as the crawl found them."
         )
     ]
 

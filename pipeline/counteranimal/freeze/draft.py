@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import counteranimal
 from counteranimal import conservation, ids, tables
 from counteranimal.freeze import gates
-from counteranimal.freeze.caveats import caveats, not_checked, simulated_votes
+from counteranimal.freeze.caveats import caveats, not_checked, rechecked, simulated_votes
 from counteranimal.freeze.entries import PublishedCopy, entry_rows
 from counteranimal.freeze.inputs import Inputs, Terms, gather
 from counteranimal.freeze.photos import copies_of
@@ -86,6 +86,7 @@ def assemble(
     found = caveats(published["entries"], published["pairs"], selectors, inputs.recipe.splits)
     found += [
         *not_checked(inputs.tables["references"].column("name").to_pylist()),
+        *rechecked(inputs.upstream, published["entries"].column("photo_id").to_pylist()),
         *simulated_votes(inputs.simulated),
         *terms.caveats,
     ]
@@ -194,6 +195,9 @@ def _photos(inputs: Inputs) -> dict[str, Any]:
     left_out: Counter[str] = Counter()
     for photo_id in kept - pooled:
         verdict = verdicts.get(photo_id)
+        if photo_id in inputs.left_out:
+            left_out["left_out_by_list"] += 1
+            continue
         left_out["not_labelled" if verdict is None else verdict["reason"] or "not_pooled"] += 1
     return {"kept": len(kept), "published": len(kept & pooled), "left_out": dict(sorted(left_out.items()))}
 

@@ -19,8 +19,10 @@ from counteranimal.release.columns import OPTIONAL
 from counteranimal.release.layout import parse_version
 from counteranimal.release.licences import asks_for_attribution
 
-__all__ = ["FreezeRefused", "problems", "require_none"]
+__all__ = ["LEFT_OUT_LIST", "FreezeRefused", "problems", "require_none"]
 
+LEFT_OUT_LIST = "leave-out.txt"
+"""The list of photos for `--without` that a re-check writes into the workspace."""
 _NAMED_AT_MOST = 5
 _SAID_AT_MOST = 20
 # Known from the published copy; a photo without one has its own sentence.
@@ -58,6 +60,7 @@ def problems(inputs: Inputs, terms: Terms, rows: Sequence[Mapping[str, Any]]) ->
     found += _labelling(inputs, terms)
     found += _duplicates(inputs, terms, {row["photo_id"] for row in rows})
     found += _photos(inputs, rows)
+    found += _upstream(inputs, [row["photo_id"] for row in rows])
     found += _incomplete(rows)
     found += _licences(rows, inputs.recipe.licences.allow)
     found += _selection(inputs, terms, [row["photo_id"] for row in rows])
@@ -150,6 +153,7 @@ def _photos(inputs: Inputs, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         photo_id = row["photo_id"]
         checks = {
             "withdrawn; run the rebuild again": photo_id in inputs.withdrawn,
+            "left out by a list; run the rebuild again": photo_id in inputs.left_out,
             "a duplicate or rejected; run the rebuild again": photo_id not in kept or photo_id not in sound,
             "without an accepted verdict; run the rebuild again": photo_id not in agreed,
             "on another background than its verdict; run the rebuild again": agreed.get(photo_id, row["background"])
@@ -163,6 +167,22 @@ def _photos(inputs: Inputs, rows: Sequence[Mapping[str, Any]]) -> list[str]:
             if wrong:
                 found[what].append(photo_id)
     return [f"{len(photo_ids)} photo(s) are {what} ({_named(photo_ids)})" for what, photo_ids in found.items()]
+
+
+def _upstream(inputs: Inputs, photo_ids: Sequence[str]) -> list[str]:
+    """What upstream said since the crawl: gone for good, or not to be kept. What it was not asked is a caveat and no gate."""
+    stood, opted_out = inputs.upstream, inputs.upstream.opted_out
+    checks = {
+        "gone upstream, by two answers a day apart": [photo_id for photo_id in photo_ids if photo_id in stood.gone],
+        "not to be kept any more, as their server now says (X-Robots-Tag)": [
+            photo_id for photo_id in photo_ids if photo_id in opted_out
+        ],
+    }
+    return [
+        f"{len(found)} photo(s) are {what} ({_named(found)}); leave them out with `--without {LEFT_OUT_LIST}`"
+        for what, found in checks.items()
+        if found
+    ]
 
 
 def _incomplete(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from counteranimal.recipe import Recipe
 from counteranimal.workspace import Journal, Workspace
+from counteranimal.workspace.upstream import Standing, standing
 
 __all__ = ["REQUIRED_TABLES", "Inputs", "Terms", "gather", "open_tasks"]
 
@@ -77,7 +78,8 @@ class Inputs:
 
     `tables` holds the views by name, empty where a stage has not run; those are listed in `missing`. `open_tasks` counts
     unanswered labelling tasks by round, `withdrawn` holds ids of photos and candidates that a takedown removed, `simulated` names the rounds in
-    which programs voted in the place of people.
+    which programs voted in the place of people. `upstream` is what was said of the photos when they were asked for again,
+    `left_out` holds photos that a curator's list leaves out.
     """
 
     recipe: Recipe
@@ -86,6 +88,8 @@ class Inputs:
     open_tasks: Mapping[str, int] = field(default_factory=dict)
     withdrawn: frozenset[str] = frozenset()
     simulated: tuple[str, ...] = ()
+    upstream: Standing = field(default_factory=Standing)
+    left_out: frozenset[str] = frozenset()
 
 
 def gather(recipe: Recipe, workspace: Workspace) -> Inputs:
@@ -98,6 +102,8 @@ def gather(recipe: Recipe, workspace: Workspace) -> Inputs:
         open_tasks=open_tasks(workspace.journal),
         withdrawn=frozenset(workspace.journal.withdrawn()),
         simulated=tuple(sorted({row["round"] for row in workspace.journal.rows("rounds", event="simulated")})),
+        upstream=standing(workspace.journal),
+        left_out=frozenset(row["photo_id"] for row in workspace.journal.rows("left_out")),
     )
 
 

@@ -45,9 +45,10 @@ from counteranimal.settings import Settings
 from counteranimal.steps.curation import similar, snapshot
 from counteranimal.steps.discovered import balance, on_verdicts
 from counteranimal.steps.models import check_models
+from counteranimal.steps.rechecking import leave_out
 from counteranimal.steps.rounds import agreement
 from counteranimal.steps.run import Outcome, Run, step
-from counteranimal.steps.splitting import embeddings_of, per_class_rule, photo_set
+from counteranimal.steps.splitting import choose_splits, embeddings_of, per_class_rule, photo_set
 
 __all__ = [
     "evaluate",
@@ -80,7 +81,7 @@ def keys(run: Run) -> tuple[Path, Path]:
 
 
 @step
-def freeze(run: Run, *, version: str, private_key: Path | None = None) -> Outcome:
+def freeze(run: Run, *, version: str, private_key: Path | None = None, without: Path | None = None) -> Outcome:
     """Freeze the verified pool as a signed release of the workspace, and export its published photos.
 
     Parameters
@@ -89,6 +90,8 @@ def freeze(run: Run, *, version: str, private_key: Path | None = None) -> Outcom
         MAJOR.MINOR.PATCH; a version that exists is refused.
     private_key : Path, optional
         PEM file made by `keygen`; without it the workspace's own key signs.
+    without : Path, optional
+        List of photos that this and later releases leave out; the splits are chosen anew without them.
     """
     parse_version(version)
     releases = run.workspace.folder("releases")
@@ -98,6 +101,8 @@ def freeze(run: Run, *, version: str, private_key: Path | None = None) -> Outcom
         succeed.require_next(version, older[-1].name)
     check_models(run.recipe)
     snapshot(run)
+    if without is not None and leave_out(run, without):
+        choose_splits(run)
     similar(run)
     answers = settle(run.recipe, run.workspace)
     terms = Terms(

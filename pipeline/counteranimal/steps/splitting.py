@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counteranimal import tables
 from counteranimal.annotate import verdicts as annotate_verdicts
@@ -24,7 +25,7 @@ from counteranimal.steps.models import check_models
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.workspace import Workspace
 
-__all__ = ["REBUILD", "embeddings_of", "per_class_rule", "photo_set", "rebuild", "splits", "verdicts"]
+__all__ = ["REBUILD", "choose_splits", "embeddings_of", "per_class_rule", "photo_set", "rebuild", "splits", "verdicts"]
 
 
 @step
@@ -36,17 +37,20 @@ def verdicts(run: Run) -> Outcome:
 @step
 def splits(run: Run) -> Outcome:
     """Choose each split's backgrounds on the select fold and estimate on the report fold."""
+    return choose_splits(run)
+
+
+def choose_splits(run: Run) -> Outcome:
+    """Do the work of `splits` inside a step that holds the workspace already."""
     workspace, recipe = run.workspace, run.recipe
     check_models(recipe)
-    pool = workspace.write_table(
-        "pool",
-        pool_table(
-            workspace.table("verdicts"),
-            workspace.table("photos"),
-            seed=recipe.seed,
-            clusters=workspace.table_or_empty("clusters"),
-        ),
+    verified = pool_table(
+        workspace.table("verdicts"),
+        workspace.table("photos"),
+        seed=recipe.seed,
+        clusters=workspace.table_or_empty("clusters"),
     )
+    pool = workspace.write_table("pool", _without_left_out(verified, workspace))
     predictions = workspace.write_table("predictions", _selector_predictions(run, pool))
     chosen, diagnostics = [], {}
     for rule in recipe.splits:
@@ -67,6 +71,12 @@ def splits(run: Run) -> Outcome:
         "sensitivity": variations(run, _with_other_prompts(run, pool, predictions)),
     }
     return Outcome("splits", {**counts, **beside}, _sentence(pairs))
+
+
+def _without_left_out(pool: pa.Table, workspace: Workspace) -> pa.Table:
+    """Return the pool without photos that a curator's list leaves out of releases."""
+    listed = sorted({row["photo_id"] for row in workspace.journal.rows("left_out")})
+    return pool.filter(pc.invert(pc.is_in(pool.column("photo_id"), value_set=pa.array(listed, pa.string()))))
 
 
 def embeddings_of(workspace: Workspace) -> Path:

@@ -114,6 +114,18 @@ TABLES: dict[str, sa.Table] = {
         sa.Column("gold", sa.Boolean), sa.Column("at", _When),
     ),
     "votes": sa.Table("votes", metadata, _position(), *_of_schema("votes"), sa.Index("votes_id", "annotation_id")),
+    # What upstream said when it was asked again about a stored photo: same, changed, gone, rejected, or deferred, failed, which
+    # say nothing about it. `licence` says whether its source stated the licence again.
+    "rechecks": sa.Table(
+        "rechecks", metadata, _position(),
+        sa.Column("photo_id", sa.Text), sa.Column("at", _When), sa.Column("status", sa.Text), sa.Column("reason", sa.Text),
+        sa.Column("detail", sa.Text), sa.Column("url", sa.Text), sa.Column("retry_at", _When),
+        sa.Column("licence", sa.Boolean), sa.Index("rechecks_id", "photo_id"),
+    ),
+    # Photos that a curator left out of releases by a list.
+    "left_out": sa.Table(
+        "left_out", metadata, _position(), sa.Column("photo_id", sa.Text), sa.Column("at", _When), sa.Column("why", sa.Text),
+    ),
     # What a takedown removed: photos, candidates that were never fetched, or neither: then `asked` alone (`author:`, `url:`)
     # keeps out what is offered later. `mark` holds the photo's hashes, by which a copy is known when the bytes are gone.
     "withdrawals": sa.Table(

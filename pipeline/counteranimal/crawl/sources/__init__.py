@@ -4,6 +4,14 @@ Decides how a source is found and opened. A source reads an upstream and states 
 that says where to go on; it decides nothing about classes it was not given, licences or fetching.
 """
 
-from counteranimal.crawl.sources.protocol import LocalSource, Opening, Page, Source, open_source, read_options
+from counteranimal.crawl.sources.protocol import (
+    LocalSource,
+    Opening,
+    Page,
+    Restating,
+    Source,
+    open_source,
+    read_options,
+)
 
-__all__ = ["LocalSource", "Opening", "Page", "Source", "open_source", "read_options"]
+__all__ = ["LocalSource", "Opening", "Page", "Restating", "Source", "open_source", "read_options"]

@@ -11,8 +11,9 @@ scene, which the demo's upstream serves.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -151,41 +152,68 @@ class INaturalistSource:
         which = {"taxon_id": str(taxon.id)} if taxon.id is not None else {"taxon_name": taxon.name}
         place = f"source {self._name!r}, {taxon.name} above id {above}"
         parameters = {**self._filters, **which, "id_above": str(above), "per_page": str(self._options.per_page)}
+        found = self._observations(parameters, place)
+        ids = [record.id for record in found]
+        if ids != sorted(set(ids)) or (ids and ids[0] <= above):
+            raise UpstreamError(f"{place}: the answer is not in order of ids; the cursor stays, run again later")
+        return found
+
+    def again(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[Page]:
+        """Yield what observations that were read before now say of the photos asked about, whatever their licences are."""
+        wanted: dict[int, dict[str, str]] = defaultdict(dict)
+        for row in rows:
+            if str(row["observation_id"]).isdigit():
+                wanted[int(row["observation_id"])][row["native_id"]] = row["class_id"]
+        names = sorted(wanted)
+        for start in range(0, len(names), self._options.per_page):
+            some = names[start : start + self._options.per_page]
+            place = f"source {self._name!r}, observations {some[0]} to {some[-1]}"
+            asked = {"id": ",".join(map(str, some)), "per_page": str(len(some)), "order": "asc", "order_by": "id"}
+            offers = [
+                self._offer(wanted[record.id][str(photo.id)], record, photo)
+                for record in self._observations(asked, place)
+                for photo in _photos(record)
+                if str(photo.id) in wanted.get(record.id, {})
+            ]
+            yield Page(offers, "")
+
+    def _observations(self, parameters: Mapping[str, str], place: str) -> list[_Observation]:
         content = self._api.ask(f"{self._options.base_url.rstrip('/')}/v1/observations", parameters, place=place)
         try:
-            found = _Answer.model_validate(content).results
+            return _Answer.model_validate(content).results
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise UpstreamError(
                 f"{place}: the answer's {where} is not as expected ({first['msg']}); the cursor stays, run again later"
             ) from error
-        ids = [record.id for record in found]
-        if ids != sorted(set(ids)) or (ids and ids[0] <= above):
-            raise UpstreamError(f"{place}: the answer is not in order of ids; the cursor stays, run again later")
-        return found
 
     def _offers(self, item: RecipeClass, record: _Observation) -> list[Offer]:
-        photos = [photo for photo in record.photos or [] if photo is not None and photo.id is not None and photo.url]
+        return [
+            self._offer(item.id, record, photo) for photo in _photos(record)[: self._options.photos_per_observation]
+        ]
+
+    def _offer(self, class_id: str, record: _Observation, photo: _Photo) -> Offer:
         user = record.user or _User()
         composite = any((tag or "").casefold() == "composite" for tag in record.tags or [])
-        return [
-            Offer(
-                native_id=str(photo.id),
-                url=_sized(str(photo.url), self._options.photo_size),
-                class_id=item.id,
-                taxon=record.taxon.name if record.taxon else None,
-                observation_id=str(record.id),
-                observer_id=str(user.id) if user.id is not None else None,
-                author=user.name or user.login,
-                page_url=record.uri,
-                licence_raw=photo.license_code,
-                licence_version=LICENCE_VERSION,
-                observed_at=record.time_observed_at or record.observed_on,
-                kind="composite" if composite else "photo",
-            )
-            for photo in photos[: self._options.photos_per_observation]
-        ]
+        return Offer(
+            native_id=str(photo.id),
+            url=_sized(str(photo.url), self._options.photo_size),
+            class_id=class_id,
+            taxon=record.taxon.name if record.taxon else None,
+            observation_id=str(record.id),
+            observer_id=str(user.id) if user.id is not None else None,
+            author=user.name or user.login,
+            page_url=record.uri,
+            licence_raw=photo.license_code,
+            licence_version=LICENCE_VERSION,
+            observed_at=record.time_observed_at or record.observed_on,
+            kind="composite" if composite else "photo",
+        )
+
+
+def _photos(record: _Observation) -> list[_Photo]:
+    return [photo for photo in record.photos or [] if photo is not None and photo.id is not None and photo.url]
 
 
 def _sized(url: str, size: str) -> str:

@@ -6,10 +6,10 @@ options are its own pydantic model, checked here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,7 +19,7 @@ from counteranimal.crawl.politeness import Clock
 from counteranimal.errors import RecipeError
 from counteranimal.recipe import Recipe, SourceSpec
 
-__all__ = ["GROUP", "LocalSource", "Opening", "Page", "Source", "open_source", "plugin_of", "read_options"]
+__all__ = ["GROUP", "LocalSource", "Opening", "Page", "Restating", "Source", "open_source", "plugin_of", "read_options"]
 
 GROUP = "counteranimal.sources"
 
@@ -68,6 +68,20 @@ class LocalSource(Protocol):
 
     def read(self, native_id: str, *, most: int) -> bytes:
         """Return the bytes of a photo; raises Rejected for one that is gone, outside or larger than `most`."""
+        ...
+
+
+class Restating(Protocol):
+    """A source that can be asked again what it states about photos that it offered before: their licences may have changed."""
+
+    def again(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[Page]:
+        """Yield what is now stated about candidates; those that are stated no more are absent.
+
+        Raises
+        ------
+        UpstreamError
+            If the upstream answers badly; the pages before stay good.
+        """
         ...
 
 
