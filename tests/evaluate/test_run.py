@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -245,3 +248,42 @@ def test_a_protocol_without_candidates_is_left_out_and_said(
 
 def _name(entry: dict[str, Any]) -> str:
     return f"{entry['published_sha256']}.jpg"
+
+
+def test_predictions_are_scored_again_without_models(release: Release, released: Released, tmp_path: Path) -> None:
+    """Files of predictions alone give results.json and results.parquet again, bit for bit but for the time."""
+    out, again = tmp_path / "out", tmp_path / "again"
+    evaluator = Evaluator(settings_in(tmp_path), clock=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    evaluator.evaluate(release, [TinyModel("b", seed=2), TinyModel("a")], photos=released.photos, out=out)
+    evaluator.rescore(release, [out / "predictions-b.parquet", out / "predictions-a.parquet"], out=again)
+    for name in ("results.json", "results.parquet"):
+        assert (again / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_predictions_that_contradict_the_release_are_refused(
+    release: Release, released: Released, tmp_path: Path
+) -> None:
+    """Another release, an edited answer, a missing photo, no statement, and mixed templates each stop with a sentence."""
+    out = tmp_path / "out"
+    evaluator = Evaluator(settings_in(tmp_path))
+    evaluator.evaluate(release, [TinyModel()], photos=released.photos, out=out)
+    path, edited = out / "predictions-tiny.parquet", tmp_path / "edited.parquet"
+    table = pq.read_table(path)
+
+    def refused(made: pa.Table, error: type[Exception], said: str, *, of: Release = release) -> None:
+        pq.write_table(made, edited)
+        with pytest.raises(error, match=said):
+            evaluator.rescore(of, [edited], out=tmp_path / "again")
+
+    flipped = pc.invert(table.column("correct"))
+    place = table.schema.get_field_index("correct")
+    refused(table.set_column(place, "correct", flipped), IntegrityError, "contradicts the release")
+    refused(table.slice(1), IntegrityError, "judged|no 1v20 prediction")
+    refused(table.replace_schema_metadata(None), IntegrityError, "does not say which release")
+    refused(table, IntegrityError, "made on another release", of=replace(release, digest="0" * 64))
+    Evaluator(settings_in(tmp_path), labels=Labels(templates="openai80")).evaluate(
+        release, [TinyModel("other")], photos=released.photos, out=out
+    )
+    with pytest.raises(UsageError, match="score them apart"):
+        evaluator.rescore(release, [path, out / "predictions-other.parquet"], out=tmp_path / "again")
+    assert not (tmp_path / "again").exists()

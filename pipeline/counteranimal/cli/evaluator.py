@@ -13,7 +13,7 @@ from counteranimal.errors import IntegrityError, PolicyError, UpstreamError, Usa
 from counteranimal.release.read import open_release
 from counteranimal.settings import load_settings
 from counteranimal.steps import restoring
-from counteranimal.steps.publishing import evaluate_release, evaluator_of, headline
+from counteranimal.steps.publishing import evaluate_release, evaluator_of, headline, rescore_release
 from counteranimal.steps.verification import check_release
 
 __all__ = ["register"]
@@ -97,8 +97,16 @@ def fetch(
 @verb
 def evaluate(
     release: ReleaseFolder,
-    photos: Annotated[Path, typer.Option("--photos", help="Folder with the release's photos.")],
+    photos: Annotated[
+        Path | None, typer.Option("--photos", help="Folder with the release's photos.", show_default=False)
+    ] = None,
     model: Annotated[list[str] | None, typer.Option("--model", help="A model's spec; repeat for each.")] = None,
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from", help="File of predictions, or folder of results, to score again without models. Repeatable."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("results"),
     against: Annotated[
         list[Path] | None,
@@ -109,9 +117,16 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate models on a frozen release: accuracy on common and counter, the drop, an interval beside every figure."""
-    if not model:
+    if predictions and model:
+        raise UsageError("--from scores what models have answered, so it takes no --model; leave one of the two out")
+    if not (model or predictions):
         raise UsageError("no model is named; pass --model, for example --model efficientnet-lite2")
     opened = open_release(release)
     evaluator = evaluator_of(load_settings(), against or ())
-    outcome = evaluate_release(evaluator, opened, model, photos=photos, out=out)
+    if predictions:
+        outcome = rescore_release(evaluator, opened, predictions, photos=photos, out=out)
+    elif model and photos:
+        outcome = evaluate_release(evaluator, opened, model, photos=photos, out=out)
+    else:
+        raise UsageError("models need the photos; pass --photos with the folder that holds them")
     emit(outcome.counts, as_json=as_json, sentence=f"{headline(out)}\n{outcome.sentence()}")

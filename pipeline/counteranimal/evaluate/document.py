@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counteranimal.evaluate.engine import VIEW, Labels
+from counteranimal.evaluate.engine import VIEW
+from counteranimal.evaluate.predictions import Statement
 from counteranimal.evaluate.protocols import ProtocolName
 from counteranimal.evaluate.results import ALL_CLASSES, headline_fold
 from counteranimal.models.lineage import mark
@@ -53,8 +54,7 @@ def results_document(
     identities: Sequence[Mapping[str, Any]],
     tables_read: Mapping[str, pa.Table],
     *,
-    labels: Labels,
-    device: str,
+    origin: Statement,
 ) -> dict[str, Any]:
     """Return results.json without its time block and its `training_overlap`.
 
@@ -66,16 +66,14 @@ def results_document(
         Identity records of the models.
     tables_read : mapping
         `predictions` and `results`.
-    labels : Labels
-        Names, templates and protocols that were used.
-    device : str
-        Where the models ran.
+    origin : Statement
+        What the models' predictions say of labels, device and versions; their identities aside, all say the same.
     """
     predictions, results = tables_read["predictions"], tables_read["results"]
     entries = [
         _result(release, identity, protocol, predictions=predictions, results=results)
         for identity in identities
-        for protocol in labels.protocols
+        for protocol in origin.protocols
         if len(_of(predictions, identity["spec"], protocol))
     ]
     return {
@@ -93,17 +91,17 @@ def results_document(
                 "compared_before_with": [item["name"] for item in release.manifest["references"]],
             },
             "headline": _headlines(release, identities, results),
-            "protocols": list(labels.protocols),
-            "not_evaluated": _not_evaluated(labels, predictions),
-            "names": labels.names,
-            "templates": labels.templates,
+            "protocols": list(origin.protocols),
+            "not_evaluated": _not_evaluated(origin.protocols, predictions),
+            "names": origin.names,
+            "templates": origin.templates,
             "tie_rule": TIE_RULE,
             "view": VIEW,
             "intervals": _INTERVALS,
             "random_numbers": "none: nothing here is drawn",
-            "device": device,
+            "device": origin.device,
             "dtype": sorted({str(identity.get("dtype", "float32")) for identity in identities}),
-            "versions": versions(),
+            "versions": origin.versions,
         },
     }
 
@@ -194,10 +192,8 @@ def _headlines(
     return found
 
 
-def _not_evaluated(labels: Labels, predictions: pa.Table) -> dict[str, str]:
+def _not_evaluated(protocols: Sequence[str], predictions: pa.Table) -> dict[str, str]:
     present = set(pc.unique(predictions.column("protocol")).to_pylist())
     return {
-        name: "the release lists no candidates for it"
-        for name in labels.protocols
-        if name not in present and len(predictions)
+        name: "the release lists no candidates for it" for name in protocols if name not in present and len(predictions)
     }

@@ -6,7 +6,6 @@ as soon as they are there and reused when release, model and labels are the same
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,15 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from counteranimal import tables
 from counteranimal.errors import IntegrityError, UsageError
-from counteranimal.evaluate.document import json_bytes, results_document, rules_of
+from counteranimal.evaluate.document import json_bytes, results_document, rules_of, versions
 from counteranimal.evaluate.engine import Labels, PhotoSet, predict
 from counteranimal.evaluate.overlap import Compare, TrainingOverlap, overlap_record
+from counteranimal.evaluate.predictions import (
+    Statement,
+    kept,
+    predictions_file,
+    read_predictions,
+    write_predictions,
+)
 from counteranimal.evaluate.results import results_table
-from counteranimal.ids import digest_of
 from counteranimal.models import Model, load_model
 from counteranimal.progress import track
 from counteranimal.release.photos import PhotoFolder
@@ -30,11 +34,7 @@ from counteranimal.release.read import Release
 from counteranimal.settings import Settings
 from counteranimal.workspace import write_atomically
 
-__all__ = ["Evaluator", "evaluate", "predictions_file"]
-
-# Raised when the same inputs give other predictions, so that old files are not reused.
-VERSION = "1"
-_KEY = b"counteranimal-predictions"
+__all__ = ["Evaluator", "evaluate"]
 
 
 def evaluate(
@@ -100,18 +100,54 @@ class Evaluator:
         by_id = {entry["photo_id"]: entry for entry in entries}
         chosen = PhotoSet.of(release.entries, release.class_indices, lambda photo_id: folder.read(by_id[photo_id]))
         labels = replace(self.labels, candidates=self.labels.candidates or release.candidates_1v20)
-        identities: list[dict[str, Any]] = []
-        parts = [tables.empty("predictions")]
+        read = []
         for spec in _distinct(specs):
             model = load_model(spec, settings=self.settings) if isinstance(spec, str) else spec
-            identities.append(model.identity.record())
-            parts.append(self._predictions(model, chosen, labels, release=release, out=out))
-        predictions = pa.concat_tables(parts)
-        _require_all(predictions, identities, len(entries))
+            read.append(self._predictions(model, chosen, labels, release=release, out=out))
+        return self._write(release, read, overlap, out=out, started=started)
+
+    def rescore(self, release: Release, files: Sequence[Path], *, out: Path, photos: Path | None = None) -> pa.Table:
+        """Score files of predictions again; no model is loaded, and photos are read only to `compare` them.
+
+        Writes `results.parquet` and `results.json`: those of the run that made the predictions, but for the block `time`.
+
+        Raises
+        ------
+        IntegrityError
+            If a file is not of this release or contradicts it, or lacks photos.
+        UsageError
+            If files hold one model twice, were made with different labels, devices or versions, or photos are lacking.
+        """
+        started = self.clock()
+        if self.compare is not None and photos is None:
+            raise UsageError("holding photos against a list needs the photos; pass --photos, or leave out --against")
+        read = [read_predictions(path, release) for path in files]
+        _distinct([statement.identity["spec"] for _, statement in read])
+        for path, (_, statement) in zip(files, read, strict=True):
+            if replace(statement, identity=read[0][1].identity) != read[0][1]:
+                raise UsageError(
+                    f"{path} was made with other labels, device or versions than {files[0]}; score them apart"
+                )
+        overlap = self.compare(release, PhotoFolder(photos)) if self.compare and photos else None
+        return self._write(release, read, overlap, out=out, started=started)
+
+    def _write(
+        self,
+        release: Release,
+        read: Sequence[tuple[pa.Table, Statement]],
+        overlap: TrainingOverlap | None,
+        *,
+        out: Path,
+        started: datetime,
+    ) -> pa.Table:
+        """Score predictions of models that share labels and machine, and write the files of results."""
+        identities = [statement.identity for _, statement in read]
+        predictions = pa.concat_tables([table.replace_schema_metadata(None) for table, _ in read])
+        _require_all(predictions, identities, len(release.entries))
         held = overlap.photos("overlap") if overlap is not None else ()
         results = results_table(release.entries, release.splits, rules_of(release), predictions, held)
         found = {"predictions": predictions, "results": results}
-        document = results_document(release, identities, found, labels=labels, device=self._device())
+        document = results_document(release, identities, found, origin=read[0][1])
         document["counteranimal"]["training_overlap"] = overlap_record(release, predictions, overlap)
         document["time"] = {"started": started.isoformat(), "finished": self.clock().isoformat()}
         _write_overlaps(out / "reference_overlaps.parquet", overlap)
@@ -119,33 +155,31 @@ class Evaluator:
         write_atomically(out / "results.json", json_bytes(document))
         return results
 
-    def _predictions(self, model: Model, photos: PhotoSet, labels: Labels, *, release: Release, out: Path) -> pa.Table:
+    def _predictions(
+        self, model: Model, photos: PhotoSet, labels: Labels, *, release: Release, out: Path
+    ) -> tuple[pa.Table, Statement]:
         """Return a model's predictions, from an earlier run where everything that decides them is the same."""
         path = out / predictions_file(model.identity.spec)
-        key = _key(release, model.identity.record(), labels)
-        kept = _kept(path, key)
-        if kept is not None:
-            return kept
-        store = self.store or self.settings.cache_folder / "embeddings"
-        found = predict(model, photos, labels, settings=self.settings, store=store)
-        tables.write(path, found.replace_schema_metadata({_KEY: key.encode()}))
-        return found
+        statement = Statement(
+            release=release.digest,
+            identity=model.identity.record(),
+            names=labels.names,
+            templates=labels.templates,
+            protocols=tuple(labels.protocols),
+            device=self._device(),
+            versions=versions(),
+        )
+        found = kept(path, statement.key(labels))
+        if found is None:
+            store = self.store or self.settings.cache_folder / "embeddings"
+            found = predict(model, photos, labels, settings=self.settings, store=store)
+            write_predictions(path, found, statement, labels)
+        return found, statement
 
     def _device(self) -> str:
         from counteranimal.models.runtime import device_for
 
         return device_for(self.settings.device)
-
-
-def predictions_file(spec: str) -> str:
-    """Return the name of a model's file of predictions.
-
-    Examples
-    --------
-    >>> predictions_file("open_clip:ViT-B-32/laion400m_e32")
-    'predictions-open_clip-ViT-B-32-laion400m_e32.parquet'
-    """
-    return f"predictions-{re.sub(r'[^A-Za-z0-9._-]+', '-', spec)}.parquet"
 
 
 def _write_overlaps(path: Path, overlap: TrainingOverlap | None) -> None:
@@ -191,25 +225,3 @@ def _require_all(predictions: pa.Table, identities: Sequence[Mapping[str, Any]],
                 raise IntegrityError(
                     f"{identity['spec']} judged {number} of {expected} photos; delete its file of predictions and run again"
                 )
-
-
-def _key(release: Release, identity: Mapping[str, Any], labels: Labels) -> str:
-    """Return a digest of everything that decides a model's predictions."""
-    decided = {
-        "version": VERSION,
-        "release": release.digest,
-        "identity": dict(identity),
-        "names": labels.names,
-        "templates": labels.templates,
-        "protocols": sorted(labels.protocols),
-        "candidates": {name: list(indices) for name, indices in labels.candidates.items()},
-    }
-    return digest_of(json_bytes(decided).decode())
-
-
-def _kept(path: Path, key: str) -> pa.Table | None:
-    try:
-        stated = (pq.read_schema(path).metadata or {}).get(_KEY, b"")
-    except (OSError, pa.ArrowException):
-        return None  # absent or torn: it is made again
-    return tables.read(path, "predictions") if stated == key.encode() else None

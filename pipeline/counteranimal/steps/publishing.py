@@ -22,6 +22,7 @@ from counteranimal.dedupe.released import held_against, read_lists
 from counteranimal.errors import PolicyError, UsageError
 from counteranimal.evaluate.engine import Labels, candidates_1v20
 from counteranimal.evaluate.overlap import NOT_CHECKED, Compare, TrainingOverlap
+from counteranimal.evaluate.predictions import prediction_files
 from counteranimal.evaluate.results import WITHOUT_OVERLAP
 from counteranimal.evaluate.run import Evaluator
 from counteranimal.freeze import draft as freeze_draft
@@ -177,7 +178,21 @@ def evaluate_release(
     _refuse_withdrawn(release)
     out.mkdir(parents=True, exist_ok=True)  # before the work, so that a bad place costs nothing
     results = evaluator.evaluate(release, list(models), photos=photos, out=out)
-    counts = {"photos": len(release.entries), "models": len(models), "figures": len(results), "results": str(out)}
+    return _evaluated(release, len(models), results, out)
+
+
+def rescore_release(
+    evaluator: Evaluator, release: Release, places: Sequence[Path], *, photos: Path | None, out: Path
+) -> Outcome:
+    """Score files of predictions, or those in folders of results, again without any model."""
+    _refuse_withdrawn(release)
+    files = prediction_files(places)
+    results = evaluator.rescore(release, files, photos=photos, out=out)
+    return _evaluated(release, len(files), results, out)
+
+
+def _evaluated(release: Release, models: int, results: pa.Table, out: Path) -> Outcome:
+    counts = {"photos": len(release.entries), "models": models, "figures": len(results), "results": str(out)}
     return Outcome("evaluate", {**counts, "training_overlap": _overlap_words(out)})
 
 
