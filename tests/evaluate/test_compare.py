@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import defaultdict
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
 from counteranimal import tables
+from counteranimal.cli import app
 from counteranimal.errors import UsageError
 from counteranimal.evaluate import Evaluator
 from counteranimal.evaluate.compare import compare_models, compare_with_paper
@@ -52,10 +55,34 @@ def test_each_model_is_compared_with_the_baseline(released: Released, tmp_path: 
         family = [row for row in rows if row["protocol"] == protocol]
         assert [row["p_holm"] for row in family] == holm([row["p"] for row in family])
     assert rows == compare_models(release, predictions, identities, baseline="base")
+    told = _told(f"compare {out} --release {released.folder} --baseline base --json", 0)
+    assert json.loads(told)["comparisons"] == rows
+    assert "one [relative of the selection model] - base: drop" in _told(
+        f"compare {out} --release {released.folder}", 0
+    )
+    for options, said in (
+        (f"{out} --with paper", "no split here is made by the paper's rule"),
+        (f"{out} --with books", "--with knows paper"),
+        (f"{out} --with paper --baseline base", "leave one of the two out"),
+        (f"{out} {out}", "has two files of predictions"),
+        (f"{tmp_path / 'cache'}", "holds no predictions"),
+    ):
+        assert said in _told(f"compare {options} --release {released.folder}", 2)
+    _told(f"evaluate {released.folder} --from {out} -o {tmp_path / 'again'}", 0)
+    assert (tmp_path / "again" / "results.parquet").read_bytes() == (out / "results.parquet").read_bytes()
+    assert "takes no --model" in _told(f"evaluate {released.folder} --from {out} --model stand-in", 2)
+    assert "pass --photos" in _told(f"evaluate {released.folder} --model stand-in", 2)
     with pytest.raises(UsageError, match="choose one of base, one, two"):
         compare_models(release, predictions, identities, baseline="three")
     with pytest.raises(UsageError, match="at least two"):
         compare_models(release, predictions, identities[:1], baseline="base")
+
+
+def _told(command: str, code: int) -> str:
+    """Return what a command says on both streams."""
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == code, result.output
+    return result.output
 
 
 def _recomputed(suffix: str) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Verbs of an evaluator, who needs a frozen release and nothing else: `verify`, `fetch`, `evaluate`."""
+"""Verbs of an evaluator, who needs a frozen release and nothing else: `verify`, `fetch`, `evaluate`, `compare`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from counteranimal.cli.common import AsJson, emit, verb
 from counteranimal.errors import IntegrityError, PolicyError, UpstreamError, UsageError
 from counteranimal.release.read import open_release
 from counteranimal.settings import load_settings
-from counteranimal.steps import restoring
+from counteranimal.steps import comparing, restoring
 from counteranimal.steps.publishing import evaluate_release, evaluator_of, headline, rescore_release
 from counteranimal.steps.verification import check_release
 
@@ -30,6 +30,9 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog="Example: counteranimal evaluate releases/1.0.0 --photos photos/ --model efficientnet-lite2 -o results/"
     )(evaluate)
+    app.command(
+        epilog="Example: counteranimal compare results/ --release releases/1.0.0 --baseline efficientnet-lite0"
+    )(compare)
 
 
 @verb
@@ -130,3 +133,33 @@ def evaluate(
     else:
         raise UsageError("models need the photos; pass --photos with the folder that holds them")
     emit(outcome.counts, as_json=as_json, sentence=f"{headline(out)}\n{outcome.sentence()}")
+
+
+@verb
+def compare(
+    predictions: Annotated[list[Path], typer.Argument(help="Files of predictions, or folders of results.")],
+    release: Annotated[Path, typer.Option("--release", help="The release that they were made on.")],
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", help="The model to compare with (default: that of the first file).")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option("--with", help="paper: set macro accuracies beside those that the paper printed.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare models on one release: differences of drops with interval and Holm's correction, and McNemar's test.
+
+    Needs no photos and no models. Models that chose a split, and their relatives, are marked.
+    """
+    if reference not in {None, "paper"}:
+        raise UsageError(f"there is no reference {reference!r}; --with knows paper")
+    if reference and baseline:
+        raise UsageError("--with paper compares with the paper, so it takes no --baseline; leave one of the two out")
+    opened = open_release(release)
+    if reference:
+        rows = comparing.against_paper(opened, predictions)
+        lines = comparing.paper_lines(rows)
+    else:
+        rows = comparing.against_baseline(opened, predictions, baseline)
+        lines = comparing.baseline_lines(rows)
+    emit({"release": opened.digest, "comparisons": rows}, as_json=as_json, sentence="\n".join(lines))

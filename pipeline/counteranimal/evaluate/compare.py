@@ -74,6 +74,8 @@ def compare_models(
         selector = release.selectors.get(split)
         for protocol, by_model in judged.items():
             family = []
+            if baseline not in by_model:
+                continue
             photos, base = by_model[baseline]
             for spec in sorted(set(by_model) - {baseline}):
                 sample = _sample(by_model[spec][1], base, sides_of(photos, release.splits, split), rule)
