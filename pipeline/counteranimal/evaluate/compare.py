@@ -72,24 +72,37 @@ def compare_models(
     rows: list[dict[str, Any]] = []
     for split, rule in sorted(rules_of(release).items()):
         selector = release.selectors.get(split)
-        for protocol, by_model in judged.items():
-            family = []
-            if baseline not in by_model:
-                continue
-            photos, base = by_model[baseline]
-            for spec in sorted(set(by_model) - {baseline}):
-                sample = _sample(by_model[spec][1], base, sides_of(photos, release.splits, split), rule)
-                if sample is None:
-                    continue
-                seed = digest_of(release.digest, "compare", split, protocol, spec, baseline)
-                family.append(
-                    {"split": split, "fold": headline_fold(rule), "protocol": protocol, "model": spec}
-                    | {"mark": mark(by_spec[spec], selector), "baseline": baseline}
-                    | {"baseline_mark": mark(by_spec[baseline], selector)}
-                    | _tested(sample, np.random.default_rng(int(seed[:16], 16)))
-                )
-            rows += _corrected(family)
+        marks = {spec: mark(identity, selector) for spec, identity in by_spec.items()}
+        for name, by_model in judged.items():
+            about = {"split": split, "fold": headline_fold(rule), "protocol": name}
+            family = _family(release, by_model, about, rule=rule, baseline=baseline)
+            rows += [
+                row | {"mark": marks[row["model"]], "baseline_mark": marks[baseline]} for row in _corrected(family)
+            ]
     return rows
+
+
+def _family(
+    release: Release,
+    by_model: Mapping[str, tuple[pa.Table, Outcomes]],
+    about: Mapping[str, str],
+    *,
+    rule: Mapping[str, Any],
+    baseline: str,
+) -> list[dict[str, Any]]:
+    """Return the tests of one split and protocol, in the order of the models' names; none where the baseline lacks it."""
+    if baseline not in by_model:
+        return []
+    photos, base = by_model[baseline]
+    side = sides_of(photos, release.splits, about["split"])
+    family = []
+    for spec in sorted(set(by_model) - {baseline}):
+        sample = _sample(by_model[spec][1], base, side, rule)
+        if sample is not None:
+            seed = digest_of(release.digest, "compare", about["split"], about["protocol"], spec, baseline)
+            tested = _tested(sample, np.random.default_rng(int(seed[:16], 16)))
+            family.append({**about, "model": spec, "baseline": baseline, **tested})
+    return family
 
 
 def _sample(
