@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -287,3 +290,43 @@ def test_predictions_that_contradict_the_release_are_refused(
     with pytest.raises(UsageError, match="score them apart"):
         evaluator.rescore(release, [path, out / "predictions-other.parquet"], out=tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+_KILLED = """
+import os, signal, sys
+
+from pathlib import Path
+from counteranimal.evaluate import evaluate
+from counteranimal.release.read import open_release
+from tests.evaluate.test_run import settings_in
+from tests.fakes.tiny_model import TinyModel
+
+class Dying(TinyModel):
+    def features(self, crops):
+        found = super().features(crops)
+        if len(self.batches) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+release, photos, home = map(Path, sys.argv[1:])
+models = [TinyModel("a", seed=1), Dying("b", seed=2)]
+evaluate(open_release(release), models, photos=photos, settings=settings_in(home, 8), out=home / "out")
+"""
+
+
+@pytest.mark.case("I15")
+def test_a_killed_run_ends_as_an_undisturbed_one(release: Release, released: Released, tmp_path: Path) -> None:
+    """SIGKILL in the middle of the second model's photos: the first is not run again, and every file is the same."""
+    home, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "-c", _KILLED, str(released.folder), str(released.photos), str(home)]
+    died = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert [path.name for path in (home / "out").iterdir()] == ["predictions-a.parquet"]
+    models = [TinyModel("a", seed=1), TinyModel("b", seed=2)]
+    evaluate(release, models, photos=released.photos, settings=settings_in(home, 8), out=home / "out")
+    assert models[0].batches == []
+    again = [TinyModel("a", seed=1), TinyModel("b", seed=2)]
+    evaluate(release, again, photos=released.photos, settings=settings_in(whole, 8), out=whole / "out")
+    assert document(home / "out") == document(whole / "out")
+    for name in ("results.parquet", "predictions-a.parquet", "predictions-b.parquet"):
+        assert (home / "out" / name).read_bytes() == (whole / "out" / name).read_bytes()
