@@ -15,8 +15,9 @@ from counteranimal import tables
 from counteranimal.cli import app
 from counteranimal.errors import UsageError
 from counteranimal.evaluate import Evaluator
-from counteranimal.evaluate.compare import compare_models, compare_with_paper
+from counteranimal.evaluate.compare import compare_models, compare_with_paper, paper_models
 from counteranimal.evaluate.predictions import read_predictions
+from counteranimal.models.registry import require_known
 from counteranimal.release.read import open_release
 from counteranimal.resources import resource
 from counteranimal.settings import Settings
@@ -127,4 +128,7 @@ def test_the_papers_43_models_are_in_both_protocols() -> None:
         rows = list(csv.DictReader(file))
     found = [{row["model"] for row in rows if row["protocol"] == protocol} for protocol in ("1v1000", "1v20")]
     assert found[0] == found[1]
-    assert len(found[0]) == 43
+    assert len(found[0]) == len(paper_models()) == 43
+    for spec in paper_models():
+        require_known(spec)
+    assert "--models knows paper" in _told("evaluate nowhere --models books", 2)

@@ -104,6 +104,9 @@ def evaluate(
         Path | None, typer.Option("--photos", help="Folder with the release's photos.", show_default=False)
     ] = None,
     model: Annotated[list[str] | None, typer.Option("--model", help="A model's spec; repeat for each.")] = None,
+    models: Annotated[
+        str | None, typer.Option("--models", help="paper: the 43 models of the paper's tables, beside --model.")
+    ] = None,
     predictions: Annotated[
         list[Path] | None,
         typer.Option(
@@ -120,6 +123,9 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate models on a frozen release: accuracy on common and counter, the drop, an interval beside every figure."""
+    if models not in {None, "paper"}:
+        raise UsageError(f"there is no list of models {models!r}; --models knows paper")
+    model = [*(model or ()), *(comparing.paper_models() if models else ())]
     if predictions and model:
         raise UsageError("--from scores what models have answered, so it takes no --model; leave one of the two out")
     if not (model or predictions):

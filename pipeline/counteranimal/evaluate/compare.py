@@ -24,7 +24,7 @@ from counteranimal.release.read import Release
 from counteranimal.resources import resource
 from counteranimal.stats import PairedSample, holm, mcnemar_exact, paired_difference
 
-__all__ = ["BANDS", "compare_models", "compare_with_paper"]
+__all__ = ["BANDS", "compare_models", "compare_with_paper", "paper_models"]
 
 BANDS = {"1v1000": 0.3, "1v20": 1.0}
 """Percentage points by which a group's macro accuracy may differ from the paper's: what an independent reproduction reached
@@ -191,6 +191,11 @@ def compare_with_paper(results: pa.Table, splits: Sequence[str]) -> list[dict[st
     if not rows:
         raise UsageError("none of these models is in the paper's tables; data_manifest/paper/macro.csv lists them")
     return rows
+
+
+def paper_models() -> list[str]:
+    """Return the specs of the paper's 43 models, in the order of its tables 3 and 4."""
+    return [row["model"] for row in _printed() if row["protocol"] == "1v1000"]
 
 
 def _printed() -> Iterator[dict[str, str]]:

@@ -12,13 +12,13 @@ from typing import Any
 import pyarrow as pa
 
 from counteranimal.errors import UsageError
-from counteranimal.evaluate.compare import compare_models, compare_with_paper
+from counteranimal.evaluate.compare import compare_models, compare_with_paper, paper_models
 from counteranimal.evaluate.document import rules_of
 from counteranimal.evaluate.predictions import prediction_files, read_predictions
 from counteranimal.evaluate.results import results_table
 from counteranimal.release.read import Release
 
-__all__ = ["against_baseline", "against_paper", "baseline_lines", "paper_lines"]
+__all__ = ["against_baseline", "against_paper", "baseline_lines", "paper_lines", "paper_models"]
 
 _MARKS = {"selector": " [selection model]", "relative": " [relative of the selection model]"}
 
