@@ -19,7 +19,7 @@ from counteranimal.annotate.codes import codes
 from counteranimal.annotate.interface import interface
 from counteranimal.annotate.plan import existing, gold_items, summary, with_gold
 from counteranimal.annotate.rounds import Assignment, Round, check_round_id, known_rounds, record_event
-from counteranimal.annotate.votes import votes_table
+from counteranimal.annotate.votes import judged_votes
 from counteranimal.errors import UsageError
 from counteranimal.ids import digest_of
 from counteranimal.recipe import Recipe
@@ -78,7 +78,7 @@ def plan_again(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at
 def lacking_votes(recipe: Recipe, workspace: Workspace) -> dict[str, int]:
     """Return photo id -> votes that are missing and that nobody owes any more."""
     rounds = known_rounds(workspace.journal)
-    votes = votes_table(workspace.journal.rows("votes"), rounds, recipe.annotate).to_pylist()
+    votes = judged_votes(workspace.journal.rows("votes"), rounds, recipe.annotate)
     kept = workspace.kept_photos()
     barred = {name for name, code in codes().items() if code.rejects}
     counted: dict[str, set[str]] = defaultdict(set)

@@ -30,7 +30,7 @@ from counteranimal.annotate.coefficients import (
 )
 from counteranimal.annotate.plan import proposals
 from counteranimal.annotate.rounds import Round, known_rounds
-from counteranimal.annotate.votes import votes_table
+from counteranimal.annotate.votes import judged_votes
 from counteranimal.errors import UsageError
 from counteranimal.recipe import AnnotateRules, Recipe
 from counteranimal.workspace import Workspace
@@ -65,7 +65,7 @@ def agreement(
     if round_id is not None and round_id not in rounds:
         raise UsageError(f"unknown round {round_id!r}; known are {', '.join(rounds) or 'none yet'}")
     chosen = {round_id} if round_id else set(rounds)
-    table = votes_table(journal.rows("votes"), known, recipe.annotate).to_pylist()
+    table = judged_votes(journal.rows("votes"), known, recipe.annotate)
     photos = workspace.table("photos")
     class_of = dict(zip(photos.column("photo_id").to_pylist(), photos.column("class_id").to_pylist(), strict=True))
     votes = [

@@ -25,7 +25,7 @@ from counteranimal.annotate.pairs import pair_id, pair_page, photos_of
 from counteranimal.annotate.plan import existing, summary
 from counteranimal.annotate.rounds import Assignment, Round, adjudication_of, check_round_id, known_rounds, record_event
 from counteranimal.annotate.sampling import assign
-from counteranimal.annotate.votes import votes_table
+from counteranimal.annotate.votes import judged_votes
 from counteranimal.errors import UsageError
 from counteranimal.ids import digest_of
 from counteranimal.recipe import Recipe
@@ -97,7 +97,7 @@ def settle(recipe: Recipe, workspace: Workspace) -> list[dict[str, Any]]:
     """Write table `settled_pairs` from the journal and return its rows."""
     journal = workspace.journal
     rounds = known_rounds(journal)
-    votes = votes_table(journal.rows("votes"), rounds, recipe.annotate).to_pylist()
+    votes = judged_votes(journal.rows("votes"), rounds, recipe.annotate)
     by_round = _votes_by_round(votes)
     found: dict[str, dict[str, Any]] = {}
     for name, item in rounds.items():
@@ -115,7 +115,7 @@ def settle(recipe: Recipe, workspace: Workspace) -> list[dict[str, Any]]:
 def undecided(recipe: Recipe, workspace: Workspace, asked: Round) -> list[str]:
     """Return the pairs of a round that got all their votes without a majority and that nobody has settled, sorted."""
     journal = workspace.journal
-    votes = votes_table(journal.rows("votes"), known_rounds(journal), recipe.annotate).to_pylist()
+    votes = judged_votes(journal.rows("votes"), known_rounds(journal), recipe.annotate)
     own = _votes_by_round(votes)[asked.round_id]
     settled = {pair_id(row["photo_a"], row["photo_b"]) for row in settle(recipe, workspace)}
     return sorted(pair for pair in asked.photos if len(own[pair]) >= asked.votes_per_photo and pair not in settled)

@@ -13,7 +13,7 @@ from typing import Any
 
 from counteranimal.annotate.push import projects_of
 from counteranimal.annotate.rounds import Round, known_rounds, load_round, record_event
-from counteranimal.annotate.votes import votes_table
+from counteranimal.annotate.votes import judged_votes
 from counteranimal.recipe import Recipe
 from counteranimal.workspace import Workspace
 
@@ -26,7 +26,7 @@ def status(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
     """Return round -> role, closed, photos, pushed (tasks on record) and workers (name -> tasks, accepted, rejected, skipped, pending)."""
     journal = workspace.journal
     rounds = known_rounds(journal)
-    votes = votes_table(journal.rows("votes"), rounds, recipe.annotate).to_pylist()
+    votes = judged_votes(journal.rows("votes"), rounds, recipe.annotate)
     found: dict[str, Any] = {}
     for name, item in rounds.items():
         own = [row for row in votes if row["round"] == name]

@@ -18,12 +18,20 @@ from counteranimal import tables
 from counteranimal.annotate.rounds import Round
 from counteranimal.recipe import AnnotateRules
 
-__all__ = ["gold_scores", "votes_table"]
+__all__ = ["gold_scores", "judged_votes", "votes_table"]
 
 
 def votes_table(rows: Iterable[Mapping[str, Any]], rounds: Mapping[str, Round], rules: AnnotateRules) -> pa.Table:
     """Return the `votes` table from the journal's rows, in the order in which they were appended."""
-    listed = [{name: row[name] for name in tables.schema_of("votes").names} for row in rows]
+    return tables.conform("votes", judged_votes(rows, rounds, rules))
+
+
+def judged_votes(
+    rows: Iterable[Mapping[str, Any]], rounds: Mapping[str, Round], rules: AnnotateRules
+) -> list[dict[str, Any]]:
+    """Return the rows of the `votes` table, in the order in which they were appended to the journal."""
+    names = tables.schema_of("votes").names
+    listed = [{name: row[name] for name in names} for row in rows]
     _mark_edited(listed)
     _mark_second(listed)
     for row in listed:
@@ -37,7 +45,7 @@ def votes_table(rows: Iterable[Mapping[str, Any]], rounds: Mapping[str, Round], 
     for row in listed:
         if row["status"] == "counted" and rules.gold and (row["round"], row["worker"]) in failed:
             row["status"], row["reason"] = "set_aside", "gold"
-    return tables.conform("votes", listed)
+    return listed
 
 
 def gold_scores(
