@@ -69,7 +69,7 @@ def test_a_thousand_photos_pushed_by_ten_killed_processes_are_a_thousand_tasks(
     now: datetime,
     rng: np.random.Generator,
 ) -> None:
-    """Killed ten times by SIGKILL, six of them between the server's 201 and our record, then pushed twice more."""
+    """Killed ten times by SIGKILL, five of them between the server's 201 and our record, then pushed twice more."""
     fill(workspace, 1000)
     recipe = dying_push.RECIPE
     plan(recipe, workspace, round_id="once", workers=["anna"], now=now, rng=rng)
@@ -86,6 +86,26 @@ def test_a_thousand_photos_pushed_by_ten_killed_processes_are_a_thousand_tasks(
     names = [str(task.data["photo_id"]) for task in tasks_of(studio, planned, "anna", answers=False)]
     assert sorted(names) == sorted(planned.photos)
     assert len({row["task_id"] for row in workspace.journal.rows("tasks")}) == len(names) == 1000
+
+
+@pytest.mark.case("F10")
+def test_two_hundred_photos_lie_in_the_projects_of_three_people_each(
+    workspace: Workspace, studio: LabelStudioServer, now: datetime, rng: np.random.Generator
+) -> None:
+    """Three votes are wanted of four people: one project a person, and each photo once in exactly three of them."""
+    photos, people = fill(workspace, 200), ["anna", "ben", "cleo", "dora"]
+    recipe = a_recipe(votes_per_photo=3)
+    plan(recipe, workspace, round_id="three", workers=people, now=now, rng=rng)
+    push(recipe, workspace, studio, round_id="three", link=link, now=now)
+    planned = load_round(workspace.journal, "three")
+    assert len({studio.find_project(project_key(planned, worker)) for worker in people}) == 4
+    held = Counter(
+        (worker, str(task.data["photo_id"]))
+        for worker in people
+        for task in tasks_of(studio, planned, worker, answers=False)
+    )
+    assert set(held.values()) == {1}
+    assert Counter(photo for _, photo in held) == dict.fromkeys(photos, 3)
 
 
 @pytest.mark.case("F10")
@@ -118,9 +138,8 @@ def test_answers_given_at_the_same_moment_are_all_kept(
         list(pool.map(answer, tasks))
     pulled = pull(workspace, studio, round_id="pairs", now=now)
     assert (pulled["new"], pulled["counted"], pulled["missing"]) == (200, 200, 0)
-    assert (
-        pulled["shared_accounts"] == 1
-    )  # both projects were answered with our own account's token, and the pull says so
+    # Both projects were answered with our own account's token, and the pull says so.
+    assert pulled["shared_accounts"] == 1
     assert pull(workspace, studio, round_id="pairs", now=now)["known"] == 200
     assert verdicts(RECIPE, workspace) == {"photos": 100, "ok": 100, "unanimous": 100, "votes": 200}
     people = {
