@@ -47,12 +47,12 @@ label-studio: .venv-label-studio/share/empty/label_studio.sqlite3 ## the Label S
 
 peers: .venv-peers/.installed ## the other tools that bench/ compares with, in .venv-peers
 
-browser: | $(UV) ## Chromium for the browser tests (Debian)
-	@if ! command -v chromium >/dev/null; then
+browser: | $(UV) ## Chromium, and what its driver needs, for the browser tests (Debian)
+	@if ! command -v chromium >/dev/null || ! ls /usr/lib/*/libatomic.so.1 >/dev/null 2>&1; then
 	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then
-	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium libatomic1 >/dev/null
 	  else
-	    echo "Chromium is not installed, so the browser tests will be skipped; install Debian's package chromium to run them" >&2
+	    echo "Chromium or the libatomic that its driver needs is not installed, so browser tests cannot run; install Debian's packages chromium and libatomic1" >&2
 	  fi
 	fi
 
