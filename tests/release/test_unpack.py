@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import random
+import resource
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -32,8 +35,6 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
 @pytest.mark.parametrize("form", ["gztar", "xztar", "zip", "tar"])
 def test_an_archive_of_a_release_verifies(released: Released, tmp_path: Path, form: str) -> None:
     """Packed by other tools with the folder inside, it is the release again."""
-    import shutil
-
     packed = shutil.make_archive(str(tmp_path / "packed"), form, released.folder.parent, released.folder.name)
     report = verify(unpack(Path(packed), tmp_path / "out"), public_key=released.public_key)
     assert (report.problems, report.signature) == ((), "good")
@@ -101,3 +102,33 @@ def test_damage_and_other_files_are_one_sentence(released: Released, tmp_path: P
     (tmp_path / "text").write_text("no archive")
     with pytest.raises(UsageError, match="neither"):
         unpack(tmp_path / "text", tmp_path / "other")
+
+
+@pytest.mark.parametrize("form", ["gztar", "bztar", "xztar", "zip"])
+def test_damage_anywhere_is_one_clear_error(released: Released, tmp_path: Path, form: str) -> None:
+    """Whatever bit is turned over, an archive is unpacked or refused as damaged; no library's own error comes through."""
+    good = Path(shutil.make_archive(str(tmp_path / "packed"), form, released.folder.parent, released.folder.name))
+    refused = 0
+    for seed in range(100):
+        rng = random.Random(seed)
+        data = bytearray(good.read_bytes())
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        damaged = tmp_path / f"{seed}-{good.name}"
+        damaged.write_bytes(data)
+        try:
+            unpack(damaged, tmp_path / f"out-{seed}")
+        except (IntegrityError, UsageError):
+            refused += 1
+    assert refused
+
+
+def test_a_file_that_cannot_be_written_is_not_the_archives_fault(released: Released, tmp_path: Path) -> None:
+    """Where the system refuses to write on, its error is told and nobody is sent to get the archive again."""
+    packed = shutil.make_archive(str(tmp_path / "packed"), "tar", released.folder.parent, released.folder.name)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            unpack(Path(packed), tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

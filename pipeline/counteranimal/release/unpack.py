@@ -7,8 +7,10 @@ file is written under the name that this version knows. Leaves whether the files
 
 from __future__ import annotations
 
+import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -22,6 +24,10 @@ _MOST_TIMES = 100
 _ALWAYS = 4 * 1024 * 1024
 """Bytes that any archive may grow to: a short one of tables that compress well is no bomb."""
 _STEP = 1 << 20
+# What the libraries raise for bytes that are none of theirs; NotImplementedError and RuntimeError are zipfile's for methods and passwords.
+_DAMAGE = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError,
+)  # fmt: skip
 
 
 def unpack(archive: Path, into: Path) -> Path:
@@ -33,6 +39,8 @@ def unpack(archive: Path, into: Path) -> Path:
         If the file is neither a tar nor a zip archive.
     IntegrityError
         If a member is refused or the archive is damaged; nothing outside the folder was touched.
+    OSError
+        If the folder cannot be written.
     """
     most = max(_ALWAYS, _MOST_TIMES * archive.stat().st_size)
     into.mkdir()
@@ -51,7 +59,10 @@ def unpack(archive: Path, into: Path) -> Path:
                     if most < 0:
                         raise _refusal(archive, name, f"makes the archive grow beyond {_MOST_TIMES} times its size")
                     target.write(piece)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
+        # A system's error has a number (the disk is full): it says nothing of the archive. A decompressor's has none.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise IntegrityError(f"{archive.name} cannot be unpacked ({error}); get it again") from error
     return into
 
