@@ -17,11 +17,10 @@ import numpy as np
 
 from counteranimal.annotate.codes import codes
 from counteranimal.annotate.interface import interface
-from counteranimal.annotate.plan import existing, gold_items, summary, with_gold
+from counteranimal.annotate.plan import existing, gold_items, round_key, summary, with_gold
 from counteranimal.annotate.rounds import Assignment, Round, check_round_id, known_rounds, record_event
 from counteranimal.annotate.votes import judged_votes
 from counteranimal.errors import UsageError
-from counteranimal.ids import digest_of
 from counteranimal.recipe import Recipe
 from counteranimal.workspace import Workspace
 
@@ -60,7 +59,7 @@ def plan_again(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at
     gold = gold_items(workspace)
     planned = Round(
         round_id=check_round_id(round_id),
-        key=digest_of(str(workspace.home), recipe.name, round_id, now.isoformat(), *sorted(lacking), *workers)[:16],
+        key=round_key(recipe, workspace, round_id, now, (*sorted(lacking), *workers)),
         workers=tuple(workers),
         votes_per_photo=recipe.annotate.votes_per_photo,
         page=interface(recipe),

@@ -22,12 +22,11 @@ import numpy as np
 
 from counteranimal import tables
 from counteranimal.annotate.pairs import pair_id, pair_page, photos_of
-from counteranimal.annotate.plan import existing, summary
+from counteranimal.annotate.plan import existing, round_key, summary
 from counteranimal.annotate.rounds import Assignment, Round, adjudication_of, check_round_id, known_rounds, record_event
 from counteranimal.annotate.sampling import assign
 from counteranimal.annotate.votes import judged_votes
 from counteranimal.errors import UsageError
-from counteranimal.ids import digest_of
 from counteranimal.recipe import Recipe
 from counteranimal.workspace import Workspace
 
@@ -67,7 +66,7 @@ def plan_pairs(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at
     dealt = assign(pairs, workers, votes_per_photo=wanted, rng=rng)
     planned = Round(
         round_id=check_round_id(round_id),
-        key=digest_of(str(workspace.home), recipe.name, round_id, now.isoformat(), *pairs, *workers)[:16],
+        key=round_key(recipe, workspace, round_id, now, (*pairs, *workers)),
         workers=tuple(workers),
         votes_per_photo=wanted,
         page=pair_page(),

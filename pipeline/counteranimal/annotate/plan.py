@@ -19,10 +19,20 @@ from counteranimal.annotate.rounds import Assignment, Round, check_round_id, kno
 from counteranimal.annotate.sampling import assign, blind_or_shown, fitting, sample
 from counteranimal.errors import UsageError
 from counteranimal.ids import digest_of, fold_of, is_photo_id
-from counteranimal.recipe import Recipe, backgrounds
+from counteranimal.recipe import AnnotateRules, Recipe, backgrounds
 from counteranimal.workspace import Workspace
 
-__all__ = ["SECONDS_A_VOTE", "doubts", "existing", "gold_items", "plan", "proposals", "summary", "with_gold"]
+__all__ = [
+    "SECONDS_A_VOTE",
+    "doubts",
+    "existing",
+    "gold_items",
+    "plan",
+    "proposals",
+    "round_key",
+    "summary",
+    "with_gold",
+]
 
 SECONDS_A_VOTE = 10
 """What a practised annotator needs for one photo; used to tell the curator how long a round takes."""
@@ -69,12 +79,7 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
     proposed = proposals(recipe, workspace)
     rules = recipe.annotate
     strata = {photo: (row["class_id"], proposed.get(photo, "unknown")) for photo, row in frame.items()}
-    per_cell = rules.photos_per_cell
-    if hours is not None:
-        affordable = hours * 3600 / SECONDS_A_VOTE - min(rules.gold, len(gold))
-        per_cell = fitting(
-            strata, per_cell, random_share=rules.random_share, photos=affordable * len(workers) / rules.votes_per_photo
-        )
+    per_cell = _per_cell(rules, strata, hours=hours, gold=len(gold), people=len(workers))
     drawn = sample(strata, photos_per_cell=per_cell, random_share=rules.random_share, rng=rng)
     dealt = assign(list(drawn), workers, votes_per_photo=rules.votes_per_photo, rng=rng)
     dealt = _doubtful_first(dealt, doubts(workspace))
@@ -83,7 +88,7 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
     shown = blind_or_shown(dealt, may_show=in_select & known, rng=rng)
     planned = Round(
         round_id=check_round_id(round_id),
-        key=digest_of(str(workspace.home), recipe.name, round_id, now.isoformat(), *sorted(drawn), *workers)[:16],
+        key=round_key(recipe, workspace, round_id, now, (*sorted(drawn), *workers)),
         workers=tuple(workers),
         votes_per_photo=rules.votes_per_photo,
         page=interface(recipe),
@@ -97,6 +102,21 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
     )
     record_event(journal, round_id, "planned", planned.content(), now=now)
     return summary(planned, already=False)
+
+
+def round_key(recipe: Recipe, workspace: Workspace, round_id: str, now: datetime, names: Sequence[str]) -> str:
+    """Return what tells this round's projects on a server from those of any other; `names` are what it asks about, then its people."""
+    return digest_of(str(workspace.home), recipe.name, round_id, now.isoformat(), *names)[:16]
+
+
+def _per_cell(
+    rules: AnnotateRules, strata: Mapping[str, tuple[str, str]], *, hours: float | None, gold: int, people: int
+) -> int | None:
+    """Return how many photos of each stratum are drawn: the recipe's number (None: all), or fewer where the hours do not reach."""
+    if hours is None:
+        return rules.photos_per_cell
+    affordable = (hours * 3600 / SECONDS_A_VOTE - min(rules.gold, gold)) * people / rules.votes_per_photo
+    return fitting(strata, rules.photos_per_cell, random_share=rules.random_share, photos=affordable)
 
 
 def _doubtful_first(dealt: Mapping[str, Sequence[str]], doubtful: Mapping[str, int]) -> dict[str, list[str]]:
