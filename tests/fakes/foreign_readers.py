@@ -1,11 +1,13 @@
-"""Reads releases and exports with other people's packages, in their own environment, and prints what was found as JSON.
+"""Reads releases and exports with other people's packages, in a process of their own that imports nothing of this project.
 
-Run by the python of .venv-peers: `python foreign_readers.py READER PATH`; it imports nothing of this project.
+Run as `python foreign_readers.py READER=PATH ...`, it prints what each reader found as one line of JSON.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -86,11 +88,25 @@ def clip_benchmark(path: Path) -> dict[str, Any]:
         return dict(json.loads(out.read_text()))
 
 
+READERS = {
+    "mlcroissant": mlcroissant, "datasets": datasets, "webdataset": webdataset, "clip_benchmark": clip_benchmark,
+}  # fmt: skip
+
+
+def read_by(**paths: Path) -> dict[str, Any]:
+    """Return what each of the named readers finds at its path; all of them share one process, which reaches no network."""
+    done = subprocess.run(
+        [sys.executable, __file__, *(f"{name}={path}" for name, path in paths.items())],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tempfile.gettempdir(),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
 if __name__ == "__main__":
-    reader = {
-        "mlcroissant": mlcroissant,
-        "datasets": datasets,
-        "webdataset": webdataset,
-        "clip_benchmark": clip_benchmark,
-    }
-    print(json.dumps(reader[sys.argv[1]](Path(sys.argv[2]))))
+    asked = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    print(json.dumps({name: READERS[name](Path(path)) for name, path in asked.items()}))

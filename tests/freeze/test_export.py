@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import subprocess
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,26 +17,8 @@ from counteranimal.images import decode
 from counteranimal.release.layout import PUBLISHED_TABLES
 from counteranimal.release.read import Release, open_release
 from counteranimal.release.sums import digest_of_bytes, digest_of_file
+from tests.fakes.foreign_readers import read_by
 from tests.fakes.small_release import Released
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-READERS = REPOSITORY / ".venv-peers" / "bin" / "python"
-SCRIPT = REPOSITORY / "tests" / "fakes" / "foreign_readers.py"
-
-
-def read_by(package: str, path: Path) -> dict[str, Any]:
-    """Read with another project's package in .venv-peers; skipped where it is not installed there."""
-    if not READERS.exists():
-        pytest.skip("no .venv-peers here; `make peers` makes it")
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "PYTHONPATH": ""}
-    asked = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({package!r}) is None)"
-    if subprocess.run([READERS, "-c", asked], env=environment, check=False).returncode:
-        pytest.skip(f"{package} is not in .venv-peers; `make peers` brings it")
-    done = subprocess.run(
-        [READERS, SCRIPT, package, path], env=environment, capture_output=True, text=True, check=False, cwd=path.parent
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +152,7 @@ def test_an_existing_folder_is_not_overwritten(released: Released, release: Rele
 @pytest.mark.case("H17")
 def test_mlcroissant_validates_and_reads(release: Release) -> None:
     """No error, no warning, the RAI statements are understood, and every table is read through the description."""
-    found = read_by("mlcroissant", release.path)
+    found = read_by(mlcroissant=release.path)["mlcroissant"]
     assert (found["errors"], found["warnings"], found["rai"]) == ([], [], True)
     assert found["rows"] == {name: len(getattr(release, name)) for name in PUBLISHED_TABLES if name in found["rows"]}
     assert found["columns"] == sorted(f"entries/{name}" for name in release.entries.column_names)
@@ -182,7 +161,7 @@ def test_mlcroissant_validates_and_reads(release: Release) -> None:
 @pytest.mark.parametrize("layout", ["imagefolder", "parquet"])
 def test_datasets_loads(release: Release, exported: dict[str, Path], layout: str) -> None:
     """`datasets.load_dataset(folder)` gives a split a group with decoded photos and every column."""
-    found = read_by("datasets", exported[layout])
+    found = read_by(datasets=exported[layout])["datasets"]
     assert {name: split["photos"] for name, split in found.items()} == expected(release)
     for split in found.values():
         assert split["size"] == [96, 72]
@@ -191,7 +170,7 @@ def test_datasets_loads(release: Release, exported: dict[str, Path], layout: str
 
 def test_webdataset_reads(release: Release, exported: dict[str, Path]) -> None:
     """Photo, label and record come together."""
-    found = read_by("webdataset", exported["webdataset"] / "counter" / "0.tar")
+    found = read_by(webdataset=exported["webdataset"] / "counter" / "0.tar")["webdataset"]
     assert sorted(found["photos"]) == expected(release)["counter"]
     assert set(found["labels"]) <= {9, 291, 340}
     assert found["sizes"] == [[96, 72]] * len(found["keys"])
@@ -199,6 +178,6 @@ def test_webdataset_reads(release: Release, exported: dict[str, Path]) -> None:
 
 def test_clip_benchmark_evaluates(exported: dict[str, Path]) -> None:
     """`clip_benchmark eval` finds names, templates, shards and labels, and writes its figures."""
-    found = read_by("clip_benchmark", exported["webdataset"])
+    found = read_by(clip_benchmark=exported["webdataset"])["clip_benchmark"]
     assert found["task"] == "zeroshot_classification"
     assert 0 <= found["metrics"]["acc1"] <= found["metrics"]["acc5"] <= 1
