@@ -54,7 +54,9 @@ SHARD = 128  # as `dedupe` and `score` write their parts
 
 def recipe() -> str:
     """Return the recipe's text."""
-    classes = "".join(f'[[classes]]\nid = "{name}"\nname = "{name}"\nimagenet = [{index}]\n' for name, index in CLASSES.items())
+    classes = "".join(
+        f'[[classes]]\nid = "{name}"\nname = "{name}"\nimagenet = [{index}]\n' for name, index in CLASSES.items()
+    )
     return (
         f'name = "scale"\nbackgrounds = {list(BACKGROUNDS)}\n{classes}[[sources]]\nname = "s"\nkind = "folder"\n'
         f'[annotate]\nphotos_per_cell = 100\n[[splits]]\nname = "first"\nselector = "{SELECTOR}"\n'
@@ -106,7 +108,12 @@ def give(workspace: Workspace, photo_ids: list[str]) -> None:
     hashes = rng.integers(0, 1 << 63, (4, number), dtype=np.uint64)
     ids = pa.array(photo_ids)
     prints = pa.table(
-        [ids, *map(pa.array, hashes), pa.array(np.full(number, 7.5, np.float32)), _same(recipe_name(DEFAULT_RECIPE), number)],
+        [
+            ids,
+            *map(pa.array, hashes),
+            pa.array(np.full(number, 7.5, np.float32)),
+            _same(recipe_name(DEFAULT_RECIPE), number),
+        ],
         tables.schema_of("fingerprints"),
     )
     parts = workspace.parts("fingerprints", recipe_name(DEFAULT_RECIPE))
@@ -130,7 +137,9 @@ def give(workspace: Workspace, photo_ids: list[str]) -> None:
     workspace.write_table("verdicts", tables.conform("verdicts", pa.table(verdicts)))
     # Grass is easy and water is hard, so that every class has a pair.
     ease = {"grass": 0.9, "water": 0.5}
-    chance = pa.array([ease.get(name, 0.7) for name in BACKGROUNDS]).take(pc.index_in(backgrounds, value_set=pa.array(BACKGROUNDS)))
+    chance = pa.array([ease.get(name, 0.7) for name in BACKGROUNDS]).take(
+        pc.index_in(backgrounds, value_set=pa.array(BACKGROUNDS))
+    )
     correct = rng.random(number) < chance.to_numpy()
     labels = pa.array([int(photo_id[:8], 16) % 45 for photo_id in photo_ids], pa.int32())  # replaced where right, below
     predictions = {
@@ -246,7 +255,10 @@ def costs(home: Path, number: int) -> dict[str, dict[str, float]]:
     run_apart([sys.executable, __file__, "--fill", str(number), "--home", str(home)])
     for stage in STAGES:
         found[stage] = json.loads(run_apart([sys.executable, __file__, "--stage", stage, "--home", str(home)]).output)
-        print(f"{number:>9,} {stage:14}" + " ".join(f"{name} {value:9.1f}" for name, value in found[stage].items()), flush=True)
+        print(
+            f"{number:>9,} {stage:14}" + " ".join(f"{name} {value:9.1f}" for name, value in found[stage].items()),
+            flush=True,
+        )
     shutil.rmtree(home)
     return found
 

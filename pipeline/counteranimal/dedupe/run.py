@@ -30,7 +30,7 @@ from counteranimal.dedupe.reference import checks, overlaps, stored
 from counteranimal.dedupe.second_look import RULE, Look, look_at
 from counteranimal.errors import IntegrityError
 from counteranimal.ids import digest_of
-from counteranimal.pool import map_shards, shards_of
+from counteranimal.pool import Pool, map_shards, shards_of
 from counteranimal.progress import track
 from counteranimal.recipe import DedupeRules, Recipe
 from counteranimal.settings import Settings
@@ -63,7 +63,8 @@ def fingerprint(workspace: Workspace, *, settings: Settings) -> dict[str, int]:
     parts = workspace.parts("fingerprints", recipe_name(DEFAULT_RECIPE))
     missing = parts.missing(wanted)
     shards = [(workspace.blobs.root, ids) for ids in shards_of(missing, _SHARD)]
-    for rows in map_shards(_fingerprint_shard, shards, workers=settings.workers, title="fingerprint"):
+    pool, store = Pool.of(settings), workspace.blobs.root
+    for rows in map_shards(_fingerprint_shard, shards, pool=pool, title="fingerprint", store=store):
         parts.write(rows)
     workspace.write_table("fingerprints", parts.view(wanted))
     return {"photos": len(wanted), "new": len(missing)}

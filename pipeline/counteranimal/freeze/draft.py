@@ -21,10 +21,13 @@ from counteranimal.freeze.caveats import caveats, not_checked, rechecked, simula
 from counteranimal.freeze.entries import entries_table
 from counteranimal.freeze.inputs import Inputs, Terms, gather
 from counteranimal.freeze.photos import copies_of
+from counteranimal.pool import Pool
 from counteranimal.recipe import Recipe, backgrounds
 from counteranimal.workspace import Workspace
 
 __all__ = ["Draft", "assemble", "counted", "draft"]
+
+_HERE = Pool()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +50,13 @@ class Draft:
         return self.terms.version
 
 
-def draft(recipe: Recipe, workspace: Workspace, terms: Terms, *, workers: int = 1) -> Draft:
+def draft(recipe: Recipe, workspace: Workspace, terms: Terms, *, pool: Pool = _HERE) -> Draft:
     """Draft a release from a workspace.
 
     Parameters
     ----------
-    workers : int
-        Local processes for the published copies; the draft does not depend on it.
+    pool : Pool
+        Where the published copies are made; the draft does not depend on it.
 
     Raises
     ------
@@ -62,7 +65,7 @@ def draft(recipe: Recipe, workspace: Workspace, terms: Terms, *, workers: int = 
     """
     inputs = gather(recipe, workspace)
     photo_ids = inputs.tables["pool"].column("photo_id").to_pylist()
-    copies, lost = copies_of(workspace.blobs, photo_ids, workers=workers)
+    copies, lost = copies_of(workspace.blobs, photo_ids, pool=pool)
     return assemble(inputs, terms, copies, lost=lost)
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from counteranimal.errors import CounteranimalError, IntegrityError, Rejected
 from counteranimal.freeze.entries import COPIES
-from counteranimal.pool import map_shards, shards_of
+from counteranimal.pool import Pool, map_shards, shards_of
 from counteranimal.progress import track
 from counteranimal.published import published_copy
 from counteranimal.release.photos import EXTENSIONS
@@ -22,23 +22,24 @@ from counteranimal.workspace import Blobs, Workspace, write_atomically
 
 __all__ = ["copies_of", "export_photos"]
 
+_HERE = Pool()
 Shard = tuple[Path, Sequence[str]]
 Copied = tuple[tuple[str, str, int] | None, str]
 
 
-def copies_of(blobs: Blobs, photo_ids: Sequence[str], *, workers: int = 1) -> tuple[pa.Table, list[str]]:
+def copies_of(blobs: Blobs, photo_ids: Sequence[str], *, pool: Pool = _HERE) -> tuple[pa.Table, list[str]]:
     """Return the published copies as `entries.COPIES`, and one sentence for every photo that has none.
 
     Parameters
     ----------
     blobs : Blobs
         Where the originals are.
-    workers : int
-        Local processes; the result does not depend on it.
+    pool : Pool
+        Where they are made; the result does not depend on it.
     """
     shards = [(blobs.root, list(shard)) for shard in shards_of(sorted(photo_ids))]
     pieces, lost = [COPIES.empty_table()], []
-    for shard in map_shards(_copy_shard, shards, workers=workers, title="published copies"):
+    for shard in map_shards(_copy_shard, shards, pool=pool, title="published copies", store=blobs.root):
         made = [copy for copy, _ in shard if copy is not None]
         pieces.append(pa.table([pa.array(values) for values in zip(*made, strict=True)], COPIES) if made else pieces[0])
         lost += [problem for copy, problem in shard if copy is None]

