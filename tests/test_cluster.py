@@ -7,18 +7,28 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from counteranimal import cluster
 from counteranimal.errors import EnvironmentFailure
+from counteranimal.freeze.photos import copies_of
 from counteranimal.pool import Pool, map_shards
+from counteranimal.release.sums import digest_of_file
+from counteranimal.settings import Settings
+from counteranimal.steps.curation import dedupe
+from counteranimal.steps.run import Run
+from counteranimal.workspace import Blob, Blobs, Workspace
 from tests.fakes.counted_shards import Counted, at_work, counted, marked
+from tests.fakes.crawled_site import jpeg
 from tests.fakes.dask_cluster import DaskCluster
+from tests.fakes.postgres import Postgres
 
 pytest.importorskip("distributed", reason="Dask is not installed; pip install 'counteranimal[dask]'")
 SHARDS = 12
+NOW = datetime(2026, 11, 2, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +135,7 @@ def test_what_a_shard_raises_comes_back_as_itself(dask: DaskCluster) -> None:
         list(map_shards(abs, [1, "x"], pool=Pool(1, dask.address), title="none"))
 
 
-def test_a_cluster_without_workers_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_without_workers_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing waits for ever for workers that nobody starts; nor for a scheduler that went away in the middle."""
     monkeypatch.setattr(cluster, "PATIENCE", 1.0)
     with (
@@ -133,3 +143,79 @@ def test_a_cluster_without_workers_is_one_sentence(monkeypatch: pytest.MonkeyPat
         pytest.raises(EnvironmentFailure, match=r"has no worker; start some with `dask worker tcp://"),
     ):
         list(map_shards(abs, [1], pool=Pool(1, empty.address), title="none"))
+
+
+PHOTOS = 300  # three shards
+RECIPE = """
+name = "scale"
+[[sources]]
+name = "site"
+kind = "folder"
+[[classes]]
+id = "dog"
+name = "dog"
+imagenet = [207]
+"""
+
+
+def _crawled(place: Path, journal: str) -> Path:
+    """Leave what a crawl leaves in a shared journal and a shared store, and return the recipe's file."""
+    workspace = Workspace(place / "crawler", journal, place / "store")
+    blobs = [Blob(jpeg(number)) for number in range(PHOTOS)]
+    workspace.blobs.put_many(blobs)
+    names = [f"site:{number}" for number in range(PHOTOS)]
+    workspace.journal.append_all(
+        {
+            "candidates": [
+                {"candidate_id": name, "source": "site", "native_id": name[5:], "class_id": "dog", "url": f"file:{name}.jpg",
+                 "licence": "CC0-1.0", "kind": "photo", "seen_at": NOW, "status": "ok"}
+                for name in names
+            ],
+            "fetches": [
+                {"candidate_id": name, "attempt": 1, "at": NOW, "status": "stored", "photo_id": blob.photo_id}
+                for name, blob in zip(names, blobs, strict=True)
+            ],
+            "stored": [
+                {"photo_id": blob.photo_id, "candidate_id": name, "mime": "image/jpeg", "bytes": len(blob.data), "width": 96,
+                 "height": 96, "fold_unit": blob.photo_id, "stored_at": NOW, "store": str(place / "store")}
+                for name, blob in zip(names, blobs, strict=True)
+            ],
+        }
+    )  # fmt: skip
+    recipe = place / "recipe.toml"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    return recipe
+
+
+def _tables(home: Path) -> dict[str, str]:
+    """Return the digest of every table and part of a home, by its place."""
+    return {
+        str(path.relative_to(home)): digest_of_file(path)[0] for path in sorted((home / "tables").rglob("*.parquet"))
+    }
+
+
+def test_homes_that_share_journal_and_store_make_the_same_tables_on_every_pool(
+    dask: DaskCluster, postgres: Postgres, tmp_path: Path
+) -> None:
+    """Homes of their own, a journal on PostgreSQL and one store: processes, threads and Dask's workers give equal bytes."""
+    journal = postgres.new_database()
+    recipe = _crawled(tmp_path, journal)
+    for place in ("processes", "threads", dask.address):
+        home = tmp_path / place.partition(":")[0]
+        dedupe(
+            Run.of(recipe, Settings(home=home, journal_url=journal, store=tmp_path / "store", pool=place, workers=2))
+        )
+    expected = _tables(tmp_path / "processes")
+    assert len([name for name in expected if name.startswith("tables/fingerprints/")]) == 3
+    assert _tables(tmp_path / "threads") == _tables(tmp_path / "tcp") == expected
+
+
+def test_published_copies_do_not_depend_on_the_pool(dask: DaskCluster, tmp_path: Path) -> None:
+    """A release is the same wherever its copies were digested."""
+    blobs = Blobs(tmp_path / "store")
+    made = [Blob(jpeg(number)) for number in range(PHOTOS)]
+    blobs.put_many(made)
+    names = [blob.photo_id for blob in made]
+    here, there = (copies_of(blobs, names, pool=Pool(1, place)) for place in ("processes", dask.address))
+    assert here[0].equals(there[0])
+    assert here[1] == there[1] == []
