@@ -219,3 +219,11 @@ def test_published_copies_do_not_depend_on_the_pool(dask: DaskCluster, tmp_path:
     here, there = (copies_of(blobs, names, pool=Pool(1, place)) for place in ("processes", dask.address))
     assert here[0].equals(there[0])
     assert here[1] == there[1] == []
+
+
+def test_a_shard_that_kills_its_workers_is_one_sentence() -> None:
+    """Memory that never suffices ends the run, where the scheduler would go on for ever."""
+    with DaskCluster(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as running:
+        running.add_worker()
+        with pytest.raises(EnvironmentFailure, match=r"died over one shard again and again .*more memory"):
+            list(map_shards(os._exit, [1], pool=Pool(1, running.address), title="leaving"))

@@ -1,7 +1,7 @@
 """Shards on a Dask cluster that exists already: reached by its scheduler's address, held to our versions and our store.
 
 Decides when a cluster cannot be used, and says so in one sentence: nobody at the address, no workers, other versions there, the store
-out of their sight. The scheduler gives a dead worker's shard to another one; three deaths over one shard end the run. The one module
+out of their sight. The scheduler gives a dead worker's shard to another one; four deaths over one shard end the run. The one module
 that imports Dask, and only when the settings name a cluster. Leaves which shards there are, and their order, to `pool`.
 
 A cluster runs whatever it is sent: keep its ports to machines that you trust, or use `tls://` with Dask's own certificates settings.
