@@ -135,7 +135,9 @@ def test_what_a_shard_raises_comes_back_as_itself(dask: DaskCluster) -> None:
         list(map_shards(abs, [1, "x"], pool=Pool(1, dask.address), title="none"))
 
 
-def test_a_cluster_without_workers_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_cluster_without_workers_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Nothing waits for ever for workers that nobody starts; nor for a scheduler that went away in the middle."""
     monkeypatch.setattr(cluster, "PATIENCE", 1.0)
     with (

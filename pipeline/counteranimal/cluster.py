@@ -147,7 +147,8 @@ def connected(address: str, store: Path | None) -> Iterator[Cluster]:
             f"the pool {address} is a Dask cluster and Dask is not installed; pip install 'counteranimal[dask]'"
         ) from error
     # What goes wrong is one sentence of ours; Dask would log a traceback for each lost connection.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = Client(address, timeout=PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
