@@ -8,6 +8,7 @@ iNaturalist's: 60 requests a minute, 24 GB a day; all of iNaturalist is taken as
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from PIL import Image
 
 NUMBERS = (1_000_000, 100_000_000, 250_000_000)
 MILLION = 1_000_000
+REPEATS = 20
 REQUESTS_A_DAY, BYTES_A_DAY = 60 * 60 * 24, 24e9
 GPU_RATE = 1500.0  # photos/s through a ViT-B/32 on an RTX 3080, as clip-retrieval states; not measured here
 
@@ -105,7 +107,7 @@ def rows(size: Size, number: int) -> dict[str, str]:
 
 def shown(value: float) -> str:
     """Return a number with the digits that it deserves."""
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def scaled(value: float) -> str:
@@ -138,8 +140,14 @@ def measure(size: Size) -> str:
     told = []
     for name, work in works.items():
         work()
-        told.append(f"{name} {1000 * cpu_seconds(lambda work=work: [work() for _ in range(20)])[0] / 20:.2f}")  # type: ignore[misc]
+        told.append(f"{name} {1000 * cpu_seconds(functools.partial(repeated, work))[0] / REPEATS:.2f}")
     return f"{size.name}, {len(photo) / 1e3:.0f} kB, CPU ms a photo: " + ", ".join(told)
+
+
+def repeated(work: Callable[[], object]) -> None:
+    """Do a piece of work a few times."""
+    for _ in range(REPEATS):
+        work()
 
 
 def drawn(pixels: tuple[int, int]) -> bytes:
