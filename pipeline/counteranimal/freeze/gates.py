@@ -172,6 +172,8 @@ def _photos(inputs: Inputs, entries: pa.Table) -> list[str]:
     sound = sound.filter(pc.equal(sound["status"], "ok"))["photo_id"].combine_chunks()
     verdicts = verdicts.filter(pc.equal(verdicts["status"], "ok"))
     verdict = pc.index_in(photo_ids, value_set=verdicts["photo_id"].combine_chunks())
+    # As they are in the workspace: those of the entries hide people.
+    units = pool["fold_unit"].take(pc.index_in(photo_ids, value_set=pool["photo_id"].combine_chunks()))
     checks = {
         "withdrawn; run the rebuild again": _among(photo_ids, inputs.withdrawn),
         "left out by a list; run the rebuild again": _among(photo_ids, inputs.left_out),
@@ -186,10 +188,7 @@ def _photos(inputs: Inputs, entries: pa.Table) -> list[str]:
             _among(entries["background"], backgrounds().keys())
         ),
         "showing a recognisable person; reject them": _with_code(entries["codes"], Reason.PERSON.value),
-        # Both tables are in the order of photo ids.
-        "in the wrong fold; run the rebuild again": pc.not_equal(
-            _folds(inputs.recipe.seed, pool["fold_unit"]), entries["fold"]
-        ),
+        "in the wrong fold; run the rebuild again": pc.not_equal(_folds(inputs.recipe.seed, units), entries["fold"]),
     }
     found = {what: _where(entries, wrong) for what, wrong in checks.items()}
     return [f"{len(photos)} photo(s) are {what} ({_named(photos)})" for what, photos in found.items() if len(photos)]
