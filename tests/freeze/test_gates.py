@@ -340,7 +340,7 @@ def test_nothing_forces_a_freeze() -> None:
         "recipe",
         "workspace",
         "terms",
-        "workers",
+        "pool",
         "inputs",
         "copies",
         "lost",
