@@ -77,7 +77,7 @@ def test_results_come_in_order_wherever_shards_run(place: str, dask: DaskCluster
     assert counted(tmp_path / "m", "begun") == counted(tmp_path / "m", "done") == dict.fromkeys(range(SHARDS), 1)
 
 
-@pytest.mark.case("G01")
+@pytest.mark.case("C06")
 @pytest.mark.parametrize("place", ["processes", "dask"])
 def test_a_killed_worker_costs_its_shard_and_nothing_else(place: str, dask: DaskCluster, tmp_path: Path) -> None:
     """SIGKILL for one of two real workers at work: its shard is begun twice, every other once, and no result is lost."""

@@ -117,51 +117,36 @@ def _collected(running: Lanes, function: Callable[[Item], Result], shard: Item, 
         return running.outcome(running.begin(function, shard))
 
 
-class _Threads:
-    """Threads of this process: for functions that let go of the interpreter, and wherever processes cannot be spawned."""
+class _Here:
+    """Threads or processes of this machine; `submit` hands a function and its shard to one of them."""
 
-    def __init__(self, executor: ThreadPoolExecutor, ahead: int) -> None:
-        self.ahead = ahead
-        self._executor = executor
-
-    def begin(self, function: Callable[[Any], Result], shard: Any) -> Future[Result]:
-        return self._executor.submit(function, shard)
-
-    def outcome(self, future: Future[Result]) -> Result:
-        return future.result()
-
-
-class _Processes:
-    """Processes of this machine; one that dies is replaced, and the others go on."""
-
-    def __init__(self, processes: ProcessPool, ahead: int) -> None:
-        self.ahead = ahead
-        self._processes = processes
+    def __init__(self, submit: Callable[[Callable[[Any], Any], Any], Future[Any]], workers: int) -> None:
+        self.ahead = workers * _AHEAD
+        self._submit = submit
 
     def begin(self, function: Callable[[Any], Result], shard: Any) -> Future[Result]:
-        future: Future[Result] = self._processes.schedule(function, args=(shard,))
-        return future
+        return self._submit(function, shard)
 
     def outcome(self, future: Future[Result]) -> Result:
         return future.result()
 
 
 @contextmanager
-def _threads(workers: int, title: str) -> Iterator[_Threads]:
+def _threads(workers: int, title: str) -> Iterator[_Here]:
     executor = ThreadPoolExecutor(workers, thread_name_prefix=title)
     try:
-        yield _Threads(executor, workers * _AHEAD)
+        yield _Here(executor.submit, workers)
     finally:
         # After an error or Ctrl-C, shards that have not begun are not worth waiting for.
         executor.shutdown(cancel_futures=True)
 
 
 @contextmanager
-def _processes(workers: int, title: str) -> Iterator[_Processes]:
+def _processes(workers: int, title: str) -> Iterator[_Here]:
     context = multiprocessing.get_context("spawn")
     processes = ProcessPool(workers, initializer=end_with_parent, context=context)
     try:
-        yield _Processes(processes, workers * _AHEAD)
+        yield _Here(lambda function, shard: processes.schedule(function, args=(shard,)), workers)
     except ProcessExpired as error:
         raise EnvironmentFailure(
             f"two worker processes died over one shard while {title} (out of memory?); run again with fewer workers"
