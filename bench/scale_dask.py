@@ -109,7 +109,6 @@ def main() -> None:
         f"wall time {wall_of_one:.1f} s and {wall_of_two:.1f} s: speed-up {wall_of_one / wall_of_two:.2f}; shards {dict(done)}"
     )
     print(Figure("two Dask workers beside one, CPU s", two, one, 1.15, "lower").line())
-    print(Figure("one Dask worker beside no cluster, CPU s", one, here, 1.15, "lower").line())
     print(Figure("smaller share of the shards", min(shares) if len(shares) == 2 else 0.0, None, 0.4, "higher").line())
     print(Figure("larger share of the shards", max(shares), None, 0.6, "lower").line())
 
