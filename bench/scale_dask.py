@@ -4,7 +4,7 @@ Decides the work: photos of 2048 x 1536 pixels in a store, one picture under as 
 digest, decoded and hashed. The workers are warm before they are measured: what importing the package costs is left out. The peer of two
 workers is one worker in the same run; hashing in this process without a cluster is reported beside them.
 
-`--quick`: 40 shards of 32 photos, else 40 shards of 128.
+`--quick`: 40 shards of 32 photos, once; else 40 shards of 64, three times.
 """
 
 from __future__ import annotations
@@ -84,33 +84,39 @@ def spent(pids: Sequence[int]) -> float:
     return sum(times.user + times.system for times in (psutil.Process(pid).cpu_times() for pid in pids))
 
 
+def both(shards: Sequence[Shard], folder: str) -> tuple[list[float], list[float], Counter[int], list[list[Any]]]:
+    """Return CPU and wall seconds of one worker and of two, the two's shards by worker, and the rows of both."""
+    options = {"threads_per_worker": 1, "dashboard_address": None, "local_directory": folder, "host": "127.0.0.1"}
+    with LocalCluster(n_workers=1, **options) as cluster, Client(cluster, set_as_default=False) as client:
+        one = measured(client, cluster.scheduler_address, shards)
+        cluster.scale(2)
+        client.wait_for_workers(2)
+        two = measured(client, cluster.scheduler_address, shards)
+    return [one[0], two[0]], [one[1], two[1]], two[2], [one[3], two[3]]
+
+
 def main() -> None:
-    """Print both sides and a JSON line a figure."""
+    """Print both sides, summed over the rounds, and a JSON line a figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    size = 32 if parser.parse_args().quick else 128
+    size, rounds = (32, 1) if parser.parse_args().quick else (64, 3)
+    cpu, wall, shares = np.zeros(2), np.zeros(2), []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "blobs"
         shards: list[Shard] = [(root, list(part)) for part in shards_of(store(root, SHARDS * size), size)]
         here, rows = cpu_seconds(lambda: [hashed(shard)[1] for shard in shards])
-        options = {"threads_per_worker": 1, "dashboard_address": None, "local_directory": folder, "host": "127.0.0.1"}
-        with LocalCluster(n_workers=1, **options) as cluster, Client(cluster, set_as_default=False) as client:
-            address = cluster.scheduler_address
-            one, wall_of_one, _, of_one = measured(client, address, shards)
-            cluster.scale(2)
-            client.wait_for_workers(2)
-            two, wall_of_two, done, of_two = measured(client, address, shards)
-    assert of_one == of_two == rows, "the rows differ"  # noqa: S101
-    shares = [number / len(shards) for number in done.values()]
-    print(
-        f"{len(shards)} shards of {size} photos; no cluster {here:.1f} CPU s, one worker {one:.1f}, two workers {two:.1f}"
-    )
-    print(
-        f"wall time {wall_of_one:.1f} s and {wall_of_two:.1f} s: speed-up {wall_of_one / wall_of_two:.2f}; shards {dict(done)}"
-    )
-    print(Figure("two Dask workers beside one, CPU s", two, one, 1.15, "lower").line())
-    print(Figure("smaller share of the shards", min(shares) if len(shares) == 2 else 0.0, None, 0.4, "higher").line())
-    print(Figure("larger share of the shards", max(shares), None, 0.6, "lower").line())
+        for _ in range(rounds):
+            spent_now, took, done, made = both(shards, folder)
+            assert made == [rows, rows], "the rows differ"  # noqa: S101
+            cpu, wall = cpu + spent_now, wall + took
+            shares += [number / len(shards) for number in done.values()] if len(done) == 2 else [0.0, 1.0]
+            print(
+                f"no cluster {here:.1f} CPU s, one worker {spent_now[0]:.1f}, two {spent_now[1]:.1f}; shards of the two {list(done.values())}"
+            )
+    print(f"wall time {wall[0]:.1f} s and {wall[1]:.1f} s: speed-up {wall[0] / wall[1]:.2f}")
+    print(Figure("two Dask workers beside one, CPU s", cpu[1], cpu[0], 1.15, "lower").line())
+    print(Figure("smallest share of the shards", min(shares), None, 0.4, "higher").line())
+    print(Figure("largest share of the shards", max(shares), None, 0.6, "lower").line())
 
 
 if __name__ == "__main__":
