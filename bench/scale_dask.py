@@ -114,7 +114,7 @@ def main() -> None:
                 f"no cluster {here:.1f} CPU s, one worker {spent_now[0]:.1f}, two {spent_now[1]:.1f}; shards of the two {list(done.values())}"
             )
     print(f"wall time {wall[0]:.1f} s and {wall[1]:.1f} s: speed-up {wall[0] / wall[1]:.2f}")
-    print(Figure("two Dask workers beside one, CPU s", cpu[1], cpu[0], 1.15, "lower").line())
+    print(Figure("two Dask workers beside one, CPU s", float(cpu[1]), float(cpu[0]), 1.15, "lower").line())
     print(Figure("smallest share of the shards", min(shares), None, 0.4, "higher").line())
     print(Figure("largest share of the shards", max(shares), None, 0.6, "lower").line())
 
