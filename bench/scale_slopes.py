@@ -6,7 +6,7 @@ predictions, verdicts and the digests of published copies are given, since they 
 them, each stage in a process of its own, as the verbs run it. Every kept photo has a verdict and is published, which is more than people
 will ever label: so splits and freeze are measured at their worst.
 
-`--quick`: 2,000 and 20,000 photos.
+`--quick`: 2,000 and 10,000 photos.
 """
 
 from __future__ import annotations
@@ -278,7 +278,7 @@ def main() -> None:
     elif given.stage:
         measured(given.home, given.stage)
     else:
-        sizes = given.sizes or ([2_000, 20_000] if given.quick else [10_000, 100_000, 1_000_000])
+        sizes = given.sizes or ([2_000, 10_000] if given.quick else [10_000, 100_000, 1_000_000])
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             report({number: costs(Path(folder) / str(number), number) for number in sizes})
 
