@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -42,3 +43,11 @@ def test_links_between_documents_hold() -> None:
     for page in [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.relative_to(REPOSITORY)} links to {target}"
+
+
+def test_the_plan_past_one_machine_is_what_its_command_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables of docs/explanation/scale.md are those of bench/scale_plan.py, to the letter."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "bench"))
+    plan = importlib.import_module("scale_plan")
+    page = (REPOSITORY / "docs" / "explanation" / "scale.md").read_text(encoding="utf-8")
+    assert "\n\n".join(map(plan.table, plan.SIZES)) in page, "run bench/scale_plan.py and put its tables into the page"

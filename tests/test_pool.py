@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counteranimal.errors import EnvironmentFailure
-from counteranimal.pool import map_shards, shards_of
+from counteranimal.pool import Pool, map_shards, shards_of
 from counteranimal.progress import track
 from tests.processes import left_over, marked
 
@@ -30,14 +30,14 @@ def test_shards_hold_every_item_once_in_order(items: list[int], size: int) -> No
 
 def test_one_worker_or_one_shard_stays_in_this_process() -> None:
     """No process is started where none is needed: an unpicklable function works."""
-    assert list(map_shards(lambda number: number + 1, [1, 2], workers=1, title="adding")) == [2, 3]
-    assert list(map_shards(lambda number: number + 1, [1], workers=8, title="adding")) == [2]
+    assert list(map_shards(lambda number: number + 1, [1, 2], pool=Pool(1), title="adding")) == [2, 3]
+    assert list(map_shards(lambda number: number + 1, [1], pool=Pool(8), title="adding")) == [2]
 
 
 def test_several_workers_give_the_same_answers_in_the_same_order() -> None:
     """The result does not depend on how many processes there are."""
     numbers = list(range(6))
-    assert list(map_shards(math.factorial, numbers, workers=2, title="multiplying")) == [
+    assert list(map_shards(math.factorial, numbers, pool=Pool(2), title="multiplying")) == [
         math.factorial(n) for n in numbers
     ]
 
@@ -45,22 +45,24 @@ def test_several_workers_give_the_same_answers_in_the_same_order() -> None:
 def test_an_error_in_a_worker_comes_out_as_itself() -> None:
     """The caller sees what went wrong, not that it went wrong elsewhere."""
     with pytest.raises(TypeError):
-        list(map_shards(operator.neg, [1, "x", 2], workers=2, title="negating"))
+        list(map_shards(operator.neg, [1, "x", 2], pool=Pool(2), title="negating"))
 
 
 @pytest.mark.case("C06")
 def test_a_dead_worker_is_one_sentence_with_the_next_step() -> None:
     """A killed process is the machine's failure (exit 4), not a bug."""
-    with pytest.raises(EnvironmentFailure, match=r"a worker process died while leaving .*fewer workers"):
-        list(map_shards(os._exit, [1, 1], workers=2, title="leaving"))
+    with pytest.raises(
+        EnvironmentFailure, match=r"two worker processes died over one shard while leaving .*fewer workers"
+    ):
+        list(map_shards(os._exit, [1, 1], pool=Pool(2), title="leaving"))
 
 
 @pytest.mark.case("C06")
 def test_workers_of_a_killed_run_end_by_themselves(tmp_path: Path) -> None:
     """After a SIGKILL of the process that started them, no worker stays behind."""
     program = (
-        "import time; from counteranimal.pool import map_shards; "
-        "list(map_shards(time.sleep, [300, 300], workers=2, title='sleeping'))"
+        "import time; from counteranimal.pool import Pool, map_shards; "
+        "list(map_shards(time.sleep, [300, 300], pool=Pool(2), title='sleeping'))"
     )
     run = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "TMPDIR": str(tmp_path)})
     deadline = time.monotonic() + 60

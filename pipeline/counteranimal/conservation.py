@@ -6,11 +6,13 @@ release. `discovered = stored + duplicate + rejected + deferred + failed + withd
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counteranimal.errors import IntegrityError
 
@@ -78,61 +80,73 @@ def states(
         Ids of photos and candidates that a takedown removed.
     """
     found = _states(candidates, fetches, photos, clusters, withdrawn)
-    return dict(zip(found.index, zip(found["state"], found["reason"], strict=True), strict=True))
+    columns = (found[name].to_pylist() for name in ("candidate_id", "state", "reason"))
+    return {name: (state, reason) for name, state, reason in zip(*columns, strict=True)}
 
 
 def _states(
     candidates: pa.Table, fetches: pa.Table, photos: pa.Table, clusters: pa.Table, withdrawn: Collection[str]
-) -> pd.DataFrame:
-    """Return columns state and reason by candidate id; whole columns at a time, since there may be millions of rows."""
-    rows = candidates.select(COLUMNS["candidates"]).to_pandas().set_index("candidate_id")
-    tried = fetches.select(COLUMNS["fetches"]).to_pandas().sort_values("attempt", kind="stable")
-    rows = rows.join(tried.drop_duplicates("candidate_id", keep="last").set_index("candidate_id"), rsuffix="_fetch")
+) -> pa.Table:
+    """Return columns candidate_id, state and reason; whole columns at a time, since there may be millions of rows."""
+    names = candidates["candidate_id"]
+    last = fetches.select(COLUMNS["fetches"]).sort_by([("attempt", "descending")])
+    tried = last.take(pc.index_in(names, value_set=last["candidate_id"].combine_chunks()))
     known = _known_photos(photos, clusters)
-    rows = rows.join(known.loc[known.index.intersection(rows.index)])
-    stored = rows["status_fetch"].eq("stored")
-    gone = [name for name in withdrawn if name]
+    photo = known.take(pc.index_in(names, value_set=known["candidate_id"].combine_chunks()))
+    gone = pa.array(sorted(name for name in withdrawn if name), pa.string())
     # The first rule that fits decides; the last ones are the weakest.
-    rules: list[tuple[pd.Series, str, str | pd.Series]] = [
-        (rows["photo_id"].isin(gone) | rows.index.isin(gone), "withdrawn", ""),
-        (rows["status"].eq("rejected"), "rejected", rows["reason"]),
-        (rows["status_fetch"].isna(), "pending", ""),
-        (~stored, "", rows["reason_fetch"]),
-        (rows["photo_status"].eq("rejected"), "rejected", rows["photo_reason"]),
-        (rows["later"].eq(True), "duplicate", "exact"),
-        (rows["kept"].eq(False), "duplicate", rows["cluster_reason"]),
-        (rows["photo_status"].eq("suspect"), "stored", rows["photo_reason"]),
+    rules: list[tuple[Any, Any, Any]] = [
+        (pc.or_(pc.is_in(tried["photo_id"], value_set=gone), pc.is_in(names, value_set=gone)), "withdrawn", ""),
+        (pc.equal(candidates["status"], "rejected"), "rejected", candidates["reason"]),
+        (pc.is_null(tried["status"]), "pending", ""),
+        (pc.not_equal(tried["status"], "stored"), tried["status"], tried["reason"]),
+        (pc.equal(photo["status"], "rejected"), "rejected", photo["reason"]),
+        (photo["later"], "duplicate", "exact"),
+        (pc.invert(photo["kept"]), "duplicate", photo["cluster_reason"]),
+        (pc.equal(photo["status"], "suspect"), "stored", photo["reason"]),
     ]
-    state = pd.Series("stored", index=rows.index, dtype=object)
-    reason = pd.Series("", index=rows.index, dtype=object)
-    for fits, name, why in reversed(rules):
-        state = state.mask(fits, name or rows["status_fetch"])
-        reason = reason.mask(fits, why)
-    return pd.DataFrame({"state": state, "reason": reason.fillna("").astype(str)})
+    fits = pc.make_struct(*(pc.fill_null(fit, fill_value=False) for fit, _, _ in rules))
+    state = pc.case_when(fits, *(_text(state) for _, state, _ in rules), _text("stored"))
+    reason = pc.case_when(fits, *(_text(reason) for _, _, reason in rules), _text(""))
+    return pa.table({"candidate_id": names, "state": state, "reason": pc.fill_null(reason, "")})
 
 
-def _known_photos(photos: pa.Table, clusters: pa.Table) -> pd.DataFrame:
+def _text(value: Any) -> Any:
+    return pa.scalar(value, pa.string()) if isinstance(value, str) else value
+
+
+def _known_photos(photos: pa.Table, clusters: pa.Table) -> pa.Table:
     """Return, by candidate id, what is known of its photo: turned away, of an earlier candidate, kept in its cluster."""
-    table = photos.select(COLUMNS["photos"]).to_pandas().rename(columns={"photo_id": "photo"})
-    table = table.merge(
-        clusters.select(COLUMNS["clusters"]).to_pandas().rename(columns={"photo_id": "photo", "reason": "cluster_reason"}),
-        on="photo", how="left",
-    )  # fmt: skip
-    table = table.explode("candidate_ids").dropna(subset=["candidate_ids"])
-    table["later"] = table.duplicated("photo")
-    table = table.rename(columns={"candidate_ids": "candidate_id", "status": "photo_status", "reason": "photo_reason"})
-    known: pd.DataFrame = (
-        table.drop(columns="photo").drop_duplicates("candidate_id", keep="last").set_index("candidate_id")
+    place = pc.index_in(photos["photo_id"], value_set=clusters["photo_id"].combine_chunks())
+    lists = (
+        pa.chunked_array([pa.concat_arrays(photos["candidate_ids"].chunks)]) if len(photos) else photos["candidate_ids"]
     )
-    return known
+    of_photo = pc.list_parent_indices(lists)
+    before = pa.concat_arrays([pa.array([-1], of_photo.type), *of_photo.chunks])[: len(of_photo)]
+    known = pa.table(
+        {
+            "candidate_id": pc.list_flatten(lists),
+            "status": photos["status"].take(of_photo),
+            "reason": photos["reason"].take(of_photo),
+            "later": pc.equal(of_photo, pa.chunked_array([before])),
+            "kept": clusters["kept"].take(place).take(of_photo),
+            "cluster_reason": clusters["reason"].take(place).take(of_photo),
+        }
+    )
+    # A candidate whose bytes changed has several photos; the last one counts.
+    return known.take(pa.array(range(len(known) - 1, -1, -1), pa.int64()))
 
 
 def account(
     candidates: pa.Table, fetches: pa.Table, photos: pa.Table, clusters: pa.Table, withdrawn: Collection[str] = ()
 ) -> Conservation:
     """Return the conservation count over the given tables (see `states`)."""
-    found = _states(candidates, fetches, photos, clusters, withdrawn)
-    by_state = {str(state): int(number) for state, number in found["state"].value_counts().items()}
-    told = found[found["reason"] != ""]
-    reasons = (told["state"] + " " + told["reason"]).value_counts()
-    return Conservation(len(found), by_state, {str(reason): int(number) for reason, number in reasons.items()})
+    found = _states(candidates, fetches, photos, clusters, withdrawn).select(["state", "reason"])
+    counted = found.group_by(["state", "reason"]).aggregate([([], "count_all")]).to_pylist()
+    by_state: Counter[str] = Counter()
+    reasons: dict[str, int] = {}
+    for row in counted:
+        by_state[row["state"]] += row["count_all"]
+        if row["reason"]:
+            reasons[f"{row['state']} {row['reason']}"] = row["count_all"]
+    return Conservation(len(found), dict(by_state), dict(sorted(reasons.items())))

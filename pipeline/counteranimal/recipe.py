@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv
 import functools
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -309,9 +311,10 @@ def _backgrounds_file() -> dict[str, Any]:
     return tomllib.loads(resource("data_manifest/backgrounds.toml").read_text(encoding="utf-8"))
 
 
-def backgrounds() -> dict[str, Background]:
+@functools.cache
+def backgrounds() -> Mapping[str, Background]:
     """Return the vocabulary of backgrounds in its published order."""
-    return {name: Background(**item) for name, item in _backgrounds_file()["backgrounds"].items()}
+    return MappingProxyType({name: Background(**item) for name, item in _backgrounds_file()["backgrounds"].items()})
 
 
 def background_mapping(name: str) -> dict[str, str]:

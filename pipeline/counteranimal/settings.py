@@ -38,7 +38,11 @@ class Settings(BaseSettings):
         default=120.0, description="a run that shares a journal and shows no sign of life for so long is taken for dead"
     )
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
-        default=min(8, os.cpu_count() or 1), description="local processes for per-photo work"
+        default=min(8, os.cpu_count() or 1), description="local processes or threads for per-photo work"
+    )
+    pool: Annotated[str, Field(pattern=r"^(processes|threads|(tcp|tls)://[^/\s]+:[0-9]+)$")] = Field(
+        default="processes",
+        description="where per-photo work runs: processes, threads, or the address of a Dask scheduler (tcp://host:8786)",
     )
     batch_size: Annotated[int, Field(ge=1)] = Field(default=32, description="photos a forward pass")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")

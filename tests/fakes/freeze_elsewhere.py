@@ -8,6 +8,7 @@ from pathlib import Path
 
 from counteranimal.freeze.draft import draft
 from counteranimal.freeze.write import write_release
+from counteranimal.pool import Pool
 from counteranimal.release.sums import digest_of_file
 from tests.fakes.small_workspace import build
 
@@ -16,7 +17,7 @@ def main(place: Path, order: int, key: Path) -> dict[str, str]:
     """Build the small workspace with its rows in some order and freeze it."""
     small = build(place / "home", order=order)
     folder = write_release(
-        draft(small.recipe, small.workspace, small.terms, workers=1 + order % 3), place / "releases", private_key=key
+        draft(small.recipe, small.workspace, small.terms, pool=Pool(1 + order % 3)), place / "releases", private_key=key
     )
     return {path.name: digest_of_file(path)[0] for path in sorted(folder.iterdir())}
 

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from counteranimal import tables
 from counteranimal.errors import PolicyError
 from counteranimal.freeze.draft import assemble, draft
-from counteranimal.freeze.entries import PublishedCopy
+from counteranimal.freeze.entries import COPIES
 from counteranimal.freeze.gates import FreezeRefused
 from counteranimal.freeze.inputs import Inputs, gather, open_tasks
 from counteranimal.freeze.write import write_release
@@ -25,9 +26,9 @@ from tests.fakes.small_workspace import AGREEMENT, Small, terms
 Rows = list[dict[str, Any]]
 
 
-def _copies(inputs: Inputs) -> dict[str, PublishedCopy]:
-    ids = inputs.tables["pool"].column("photo_id").to_pylist()
-    return {photo_id: PublishedCopy(photo_id, 1) for photo_id in ids}
+def _copies(inputs: Inputs) -> pa.Table:
+    ids = inputs.tables["pool"].column("photo_id")
+    return pa.table([ids, ids, pa.array([1] * len(ids))], COPIES)
 
 
 def _refusal(inputs: Inputs, **changed: Any) -> tuple[str, ...]:
@@ -339,7 +340,7 @@ def test_nothing_forces_a_freeze() -> None:
         "recipe",
         "workspace",
         "terms",
-        "workers",
+        "pool",
         "inputs",
         "copies",
         "lost",

@@ -7,12 +7,15 @@ newer code asks the same people the same questions. Leaves the draw and the deal
 from __future__ import annotations
 
 import csv
+import functools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from counteranimal.annotate.interface import interface
 from counteranimal.annotate.rounds import Assignment, Round, check_round_id, known_rounds, record_event
@@ -141,26 +144,25 @@ def proposals(recipe: Recipe, workspace: Workspace) -> dict[str, str]:
 
     A photo for which it proposed none (`not_sure`) has that word: it is a stratum of its own and never on the screen.
     """
-    return {
-        row["photo_id"]: row["background"]
-        for row in workspace.table_or_empty("scores")
-        .select(["photo_id", "model", "view", "background", "status"])
-        .to_pylist()
-        if row["model"] == recipe.score.model and row["view"] == recipe.score.view and row["status"] == "ok"
-        if row["background"] in backgrounds()
-    }
+    scores = workspace.table_or_empty("scores", ["photo_id", "model", "view", "background", "status"])
+    wanted = {"model": recipe.score.model, "view": recipe.score.view, "status": "ok"}
+    fits = functools.reduce(pc.and_, (pc.equal(scores[name], word) for name, word in wanted.items()))
+    scores = scores.filter(pc.and_(fits, pc.is_in(scores["background"], value_set=pa.array(backgrounds()))))
+    return dict(zip(scores["photo_id"].to_pylist(), scores["background"].to_pylist(), strict=True))
 
 
 def doubts(workspace: Workspace) -> dict[str, int]:
     """Return photo id -> how many things may be wrong with it by the machine's measures; empty before scoring."""
-    rows = workspace.table_or_empty("scores").select(["photo_id", "proposals"]).to_pylist()
-    return {row["photo_id"]: len(row["proposals"] or ()) for row in rows}
+    scores = workspace.table_or_empty("scores", ["photo_id", "proposals"])
+    numbers = pc.fill_null(pc.list_value_length(scores["proposals"]), 0)
+    return dict(zip(scores["photo_id"].to_pylist(), numbers.to_pylist(), strict=True))
 
 
 def gold_items(workspace: Workspace) -> dict[str, str]:
     """Return photo id -> background of the workspace's gold items that are kept; raises UsageError as `read_gold` does."""
-    kept = workspace.kept_photos()
-    return {photo: word for photo, word in read_gold(workspace.folder("rounds") / "gold.csv").items() if photo in kept}
+    gold = read_gold(workspace.folder("rounds") / "gold.csv")
+    kept = workspace.kept_photos() if gold else {}
+    return {photo: word for photo, word in gold.items() if photo in kept}
 
 
 def read_gold(path: Path) -> dict[str, str]:

@@ -29,6 +29,7 @@ __all__ = ["project_key", "projects_of", "push"]
 
 TASKS_A_REQUEST = 200
 LONGEST_TITLE = 50
+_CANDIDATES_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,9 @@ def projects_of(journal: Journal, round_id: str) -> dict[str, int]:
 
 def credits_of(workspace: Workspace, kept: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return photo id -> whom to credit, as the source worded it."""
-    offered = workspace.journal.latest("candidates", "candidate_id")
+    offered: dict[str, dict[str, Any]] = {}
+    for names in shards_of(sorted({row["candidate_ids"][0] for row in kept.values()}), _CANDIDATES_AT_ONCE):
+        offered |= workspace.journal.last_of("candidates", "candidate_id", names)
     found = {photo: offered.get(row["candidate_ids"][0], {}) for photo, row in kept.items()}
     return {photo: row.get("attribution") or row.get("author") or "" for photo, row in found.items()}
 
@@ -125,7 +128,10 @@ def _material(recipe: Recipe, workspace: Workspace, planned: Round, link: Callab
     page = planned.page
     if page is None:  # a round of recorded answers, refused by `push`
         raise UsageError(f"round {planned.round_id} has no page")
-    at_hand = workspace.sound_photos() if planned.asks_pairs else workspace.kept_photos()
+    stored = workspace.sound_photos() if planned.asks_pairs else workspace.kept_photos()
+    # A round asks about a few thousand of what may be a million photos.
+    asked = {photo for items in planned.assignments.values() for item in items for photo in photos_of(item.photo_id)}
+    at_hand = {photo: row for photo, row in stored.items() if photo in asked}
     return _Material(recipe, page, at_hand, credits_of(workspace, at_hand), proposals(recipe, workspace), link)
 
 

@@ -50,7 +50,7 @@ def still_needed(recipe: Recipe, workspace: Workspace, *, drop: float) -> dict[s
     cells: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     for photo, row in kept.items():
         units[row["class_id"]].append(row["fold_unit"])
-        word = words.get(photo)
+        word = words.get(photo) or ""
         if word in backgrounds() and backgrounds()[word].decides:
             cells[row["class_id"]][word, fold_of(recipe.seed, row["fold_unit"])] += 1
     found: dict[str, dict[str, Any]] = {}

@@ -19,7 +19,7 @@ from counteranimal.dedupe.hash_list import HashList, read_hash_list
 from counteranimal.dedupe.proposals import Fingerprints
 from counteranimal.dedupe.reference import checks, overlaps
 from counteranimal.errors import IntegrityError, Rejected, UsageError
-from counteranimal.pool import map_shards, shards_of
+from counteranimal.pool import Pool, map_shards, shards_of
 from counteranimal.recipe import DedupeRules
 from counteranimal.release.photos import PhotoFolder
 
@@ -67,7 +67,7 @@ def held_against(
     """
     rows = entries.select(["photo_id", "bytes", "published_sha256", "published_bytes"]).to_pylist()
     shards = [(photos.folder, part) for part in shards_of(rows, _SHARD)]
-    hashed = [row for part in map_shards(_hash_shard, shards, workers=workers, title="fingerprint") for row in part]
+    hashed = [row for part in map_shards(_hash_shard, shards, pool=Pool(workers), title="fingerprint") for row in part]
     prints = Fingerprints.of(tables.conform("fingerprints", hashed))
     # A release has no rules of its own for this; the radii only bound what is told as unsure.
     found = overlaps(prints, lists, DedupeRules())

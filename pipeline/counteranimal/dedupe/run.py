@@ -30,7 +30,7 @@ from counteranimal.dedupe.reference import checks, overlaps, stored
 from counteranimal.dedupe.second_look import RULE, Look, look_at
 from counteranimal.errors import IntegrityError
 from counteranimal.ids import digest_of
-from counteranimal.pool import map_shards, shards_of
+from counteranimal.pool import Pool, map_shards, shards_of
 from counteranimal.progress import track
 from counteranimal.recipe import DedupeRules, Recipe
 from counteranimal.settings import Settings
@@ -42,6 +42,9 @@ __all__ = ["cluster", "fingerprint", "looks_key"]
 _SHARD = 128
 # Looks of 4 KiB; a photo's pairs follow one another, so that more would seldom be asked for again.
 _LOOKS = 1 << 16
+# What a photo's place in bursts and clusters follows from, of its candidates and of itself.
+_TOLD = ["candidate_id", "source", "observation_id", "observer_id", "observed_at", "kind"]
+_SEEN = ["photo_id", "candidate_ids", "class_id", "width", "height", "bytes"]
 REASONS = ("exact", "judged", "near", "mirror", "burst", "class_conflict", "reference_overlap")
 """Why a photo can be dropped."""
 
@@ -63,7 +66,8 @@ def fingerprint(workspace: Workspace, *, settings: Settings) -> dict[str, int]:
     parts = workspace.parts("fingerprints", recipe_name(DEFAULT_RECIPE))
     missing = parts.missing(wanted)
     shards = [(workspace.blobs.root, ids) for ids in shards_of(missing, _SHARD)]
-    for rows in map_shards(_fingerprint_shard, shards, workers=settings.workers, title="fingerprint"):
+    pool, store = Pool.of(settings), workspace.blobs.root
+    for rows in map_shards(_fingerprint_shard, shards, pool=pool, title="fingerprint", store=store):
         parts.write(rows)
     workspace.write_table("fingerprints", parts.view(wanted))
     return {"photos": len(wanted), "new": len(missing)}
@@ -165,7 +169,8 @@ def _digested(
     prints: Fingerprints, pairs: Sequence[Proposal], photos: pa.Table, workspace: Workspace, folder: Path
 ) -> Fingerprints:
     """Return the fingerprints with the digests of the photos that may be equal to another; the digests lie beside the looks."""
-    size = {row["photo_id"]: (row["width"], row["height"]) for row in photos.to_pylist()}
+    named = photos.select(["photo_id", "width", "height"]).to_pydict()
+    size = dict(zip(named["photo_id"], zip(named["width"], named["height"], strict=True), strict=True))
     places = may_be_equal(
         ((pair.first, pair.second) for pair in pairs if pair.kind == "near"),
         [size[name] for name in prints.photo_ids],
@@ -208,10 +213,11 @@ def _prints(workspace: Workspace, photo_ids: Sequence[str]) -> Fingerprints:
 
 
 def _members(photos: pa.Table, workspace: Workspace) -> dict[str, Member]:
-    candidates = {row["candidate_id"]: row for row in workspace.table("candidates").to_pylist()}
+    told = workspace.table_or_empty("candidates", _TOLD).to_pylist()
+    candidates = {row["candidate_id"]: row for row in told}
     return {
         row["photo_id"]: _member(row, [candidates[name] for name in row["candidate_ids"] if name in candidates])
-        for row in photos.to_pylist()
+        for row in photos.select(_SEEN).to_pylist()
     }
 
 

@@ -5,40 +5,39 @@ Decides the order (licence, then author, then photo) and that a name is printed 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import Any
+import io
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counteranimal.freeze.markdown import escape
 from counteranimal.release.licences import licence_url
 
 __all__ = ["attribution_list"]
 
-
-def attribution_list(title: str, entries: pa.Table) -> str:
-    """Return the list as Markdown; every published photo stands in it once."""
-    by_licence: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in entries.select(["photo_id", "kind", "licence", "author", "attribution", "url", "page_url"]).to_pylist():
-        by_licence[row["licence"]].append(row)
-    lines = [
-        f"# Attribution for {escape(title)}",
-        "",
-        (
-            "Each photo is under its own licence, below. A photo is named by the first twelve characters of its id in "
-            "`entries.parquet`. Published copies are the originals without their metadata; their pixels are unchanged."
-        ),
-    ]
-    for licence in sorted(by_licence):
-        rows = sorted(by_licence[licence], key=lambda row: (row["author"] or "", row["photo_id"]))
-        url = licence_url(licence)
-        lines += ["", f"## {licence} ({len(rows)})", "", *([f"<{url}>", ""] if url else [])]
-        lines += [_line(row) for row in rows]
-    return "\n".join(lines) + "\n"
+_COLUMNS = ("photo_id", "kind", "attribution", "url", "page_url")
+_AT_ONCE = 4096
 
 
-def _line(row: dict[str, Any]) -> str:
-    composite = ", composite" if row["kind"] == "composite" else ""
-    return (
-        f"- `{row['photo_id'][:12]}`{composite}: {escape(row['attribution'])} – {escape(row['page_url'] or row['url'])}"
+def attribution_list(title: str, entries: pa.Table) -> bytes:
+    """Return the list as Markdown in UTF-8; every published photo stands in it once."""
+    text = io.StringIO()
+    text.write(
+        f"# Attribution for {escape(title)}\n\n"
+        "Each photo is under its own licence, below. A photo is named by the first twelve characters of its id in "
+        "`entries.parquet`. Published copies are the originals without their metadata; their pixels are unchanged.\n"
     )
+    ordered = entries.select([*_COLUMNS, "licence"]).append_column("name", pc.fill_null(entries["author"], ""))
+    ordered = ordered.sort_by([(column, "ascending") for column in ("licence", "name", "photo_id")])
+    for licence in sorted(pc.unique(entries["licence"]).to_pylist()):
+        rows = ordered.filter(pc.equal(ordered["licence"], licence)).select(_COLUMNS)
+        url = licence_url(licence)
+        text.write(f"\n## {licence} ({len(rows)})\n\n" + (f"<{url}>\n\n" if url else ""))
+        for batch in rows.to_batches(max_chunksize=_AT_ONCE):
+            text.writelines(map(_line, *(column.to_pylist() for column in batch.columns)))
+    return text.getvalue().encode()
+
+
+def _line(photo_id: str, kind: str, attribution: str, url: str, page_url: str | None) -> str:
+    composite = ", composite" if kind == "composite" else ""
+    return f"- `{photo_id[:12]}`{composite}: {escape(attribution)} – {escape(page_url or url)}\n"

@@ -12,8 +12,9 @@ from typing import Any
 
 import jinja2
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from counteranimal.freeze.draft import Draft
+from counteranimal.freeze.draft import Draft, counted
 from counteranimal.freeze.markdown import escape, percent, points
 
 __all__ = ["card", "changes"]
@@ -36,10 +37,10 @@ def card(draft: Draft) -> str:
         m=draft.manifest,
         agreement=_agreement(draft.agreement),
         composition=_composition(entries, draft.manifest["backgrounds"]),
-        folds=Counter(entries.column("fold").to_pylist()),
-        units=len(set(entries.column("fold_unit").to_pylist())),
-        methods=sorted(Counter(entries.column("method").to_pylist()).items()),
-        sources=sorted(Counter(entries.column("source").to_pylist()).items()),
+        folds=Counter(counted(entries, "fold")),
+        units=pc.count_distinct(entries["fold_unit"]).as_py(),
+        methods=counted(entries, "method").items(),
+        sources=counted(entries, "source").items(),
         splits=[_split(draft, record) for record in draft.manifest["splits"]],
         size_band=_size_band(len(entries)),
     )
@@ -70,7 +71,10 @@ def _agreement(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 def _composition(entries: pa.Table, vocabulary: Sequence[str]) -> dict[str, Any]:
     """Count photos by class and background, over the backgrounds that occur."""
-    cells = Counter(zip(entries.column("class_id").to_pylist(), entries.column("background").to_pylist(), strict=True))
+    pairs = (
+        entries.select(["class_id", "background"]).group_by(["class_id", "background"]).aggregate([([], "count_all")])
+    )
+    cells = Counter({(row["class_id"], row["background"]): row["count_all"] for row in pairs.to_pylist()})
     occurring = {background for _, background in cells}
     columns = [name for name in vocabulary if name in occurring] + sorted(occurring - set(vocabulary))
     classes = sorted({class_id for class_id, _ in cells})
@@ -83,11 +87,9 @@ def _composition(entries: pa.Table, vocabulary: Sequence[str]) -> dict[str, Any]
 
 def _split(draft: Draft, record: Mapping[str, Any]) -> dict[str, Any]:
     pairs = [row for row in draft.tables["pairs"].to_pylist() if row["split"] == record["name"]]
-    groups = Counter(
-        row["group"]
-        for row in draft.tables["splits"].to_pylist()
-        if row["split"] == record["name"] and row["fold"] == "report"
-    )
+    splits = draft.tables["splits"]
+    on_report = pc.and_(pc.equal(splits["split"], record["name"]), pc.equal(splits["fold"], "report"))
+    groups = Counter(counted(splits.filter(on_report), "group"))
     return {
         **record,
         "pairs": [row for row in pairs if row["status"] == "pair"],

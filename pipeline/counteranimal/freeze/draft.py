@@ -7,7 +7,6 @@ same draft on any machine. Leaves files, signature and the rename to `write`.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +18,16 @@ import counteranimal
 from counteranimal import conservation, ids, tables
 from counteranimal.freeze import gates
 from counteranimal.freeze.caveats import caveats, not_checked, rechecked, simulated_votes
-from counteranimal.freeze.entries import PublishedCopy, entry_rows
+from counteranimal.freeze.entries import entries_table
 from counteranimal.freeze.inputs import Inputs, Terms, gather
 from counteranimal.freeze.photos import copies_of
+from counteranimal.pool import Pool
 from counteranimal.recipe import Recipe, backgrounds
 from counteranimal.workspace import Workspace
 
-__all__ = ["Draft", "assemble", "draft"]
+__all__ = ["Draft", "assemble", "counted", "draft"]
+
+_HERE = Pool()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +50,13 @@ class Draft:
         return self.terms.version
 
 
-def draft(recipe: Recipe, workspace: Workspace, terms: Terms, *, workers: int = 1) -> Draft:
+def draft(recipe: Recipe, workspace: Workspace, terms: Terms, *, pool: Pool = _HERE) -> Draft:
     """Draft a release from a workspace.
 
     Parameters
     ----------
-    workers : int
-        Local processes for the published copies; the draft does not depend on it.
+    pool : Pool
+        Where the published copies are made; the draft does not depend on it.
 
     Raises
     ------
@@ -63,25 +65,23 @@ def draft(recipe: Recipe, workspace: Workspace, terms: Terms, *, workers: int = 
     """
     inputs = gather(recipe, workspace)
     photo_ids = inputs.tables["pool"].column("photo_id").to_pylist()
-    copies, lost = copies_of(workspace.blobs, photo_ids, workers=workers)
+    copies, lost = copies_of(workspace.blobs, photo_ids, pool=pool)
     return assemble(inputs, terms, copies, lost=lost)
 
 
-def assemble(
-    inputs: Inputs, terms: Terms, copies: Mapping[str, PublishedCopy], *, lost: list[str] | None = None
-) -> Draft:
+def assemble(inputs: Inputs, terms: Terms, copies: pa.Table, *, lost: list[str] | None = None) -> Draft:
     """Return the draft of values that are already read; the pure part of `draft`.
 
     Parameters
     ----------
-    copies : mapping of str to PublishedCopy
-        Photo id -> its published copy.
+    copies : pa.Table
+        The published copies, as `entries.COPIES` says.
     lost : list of str, optional
         Sentences about photos that could not be copied; each refuses the freeze.
     """
-    rows = entry_rows(inputs, terms, copies)
-    gates.require_none([*gates.problems(inputs, terms, rows), *(lost or [])])
-    published = _published_tables(inputs, rows)
+    entries = entries_table(inputs, terms, copies)
+    gates.require_none([*gates.problems(inputs, terms, entries), *(lost or [])])
+    published = _published_tables(inputs, entries)
     selectors = {split.name: dict(terms.selectors[split.name]) for split in inputs.recipe.splits}
     found = caveats(published["entries"], published["pairs"], selectors, inputs.recipe.splits)
     found += [
@@ -99,12 +99,12 @@ def assemble(
     )
 
 
-def _published_tables(inputs: Inputs, rows: list[dict[str, Any]]) -> dict[str, pa.Table]:
-    splits = {split.name for split in inputs.recipe.splits}
-    models = {split.selector for split in inputs.recipe.splits}
-    photo_ids = {row["photo_id"] for row in rows}
+def _published_tables(inputs: Inputs, entries: pa.Table) -> dict[str, pa.Table]:
+    splits = pa.array(sorted({split.name for split in inputs.recipe.splits}), pa.string())
+    models = pa.array(sorted({split.selector for split in inputs.recipe.splits}), pa.string())
+    photo_ids = entries["photo_id"].combine_chunks()
     published = {
-        "entries": tables.conform("entries", rows),
+        "entries": entries,
         "splits": _only(inputs.tables["splits"], split=splits),
         "pairs": _only(inputs.tables["pairs"], split=splits),
         "groups": _only(inputs.tables["groups"], split=splits, model=models),
@@ -114,9 +114,9 @@ def _published_tables(inputs: Inputs, rows: list[dict[str, Any]]) -> dict[str, p
     return {name: tables.conform(name, table).combine_chunks() for name, table in published.items()}
 
 
-def _only(table: pa.Table, **allowed: set[str]) -> pa.Table:
+def _only(table: pa.Table, **allowed: pa.Array) -> pa.Table:
     for column, values in allowed.items():
-        table = table.filter(pc.is_in(table.column(column), value_set=pa.array(sorted(values), pa.string())))
+        table = table.filter(pc.is_in(table.column(column), value_set=values))
     return table
 
 
@@ -146,8 +146,8 @@ def _manifest(inputs: Inputs, terms: Terms, published: Mapping[str, pa.Table]) -
         "counts": {
             **{name: len(table) for name, table in published.items()},
             "votes": int(pc.sum(entries.column("n_votes")).as_py() or 0),
-            "kinds": _counted(entries, "kind"),
-            "licences": _counted(entries, "licence"),
+            "kinds": counted(entries, "kind"),
+            "licences": counted(entries, "licence"),
         },
         "conservation": _conservation(inputs),
         "photos": _photos(inputs),
@@ -169,37 +169,43 @@ def _classes(recipe: Recipe, terms: Terms) -> list[dict[str, Any]]:
     ]
 
 
-def _counted(table: pa.Table, column: str) -> dict[str, int]:
-    return dict(sorted(Counter(table.column(column).to_pylist()).items()))
+def counted(table: pa.Table, column: str) -> dict[str, int]:
+    """Return value -> rows that hold it, in the order of the values."""
+    return dict(sorted((item["values"], item["counts"]) for item in pc.value_counts(table[column]).to_pylist()))
 
 
 def _conservation(inputs: Inputs) -> dict[str, Any]:
     seen = inputs.tables
-    counted = conservation.account(
+    found = conservation.account(
         seen["candidates"], seen["fetches"], seen["photos"], seen["clusters"], inputs.withdrawn
     )
-    counted.require_balance()
+    found.require_balance()
     return {
-        "discovered": counted.discovered,
-        "states": {state: counted.states.get(state, 0) for state in conservation.STATES},
-        "reasons": dict(sorted(counted.reasons.items())),
+        "discovered": found.discovered,
+        "states": {state: found.states.get(state, 0) for state in conservation.STATES},
+        "reasons": dict(sorted(found.reasons.items())),
     }
 
 
 def _photos(inputs: Inputs) -> dict[str, Any]:
     """Count what became of the photos that were kept: published, or left out and why."""
-    sound = {row["photo_id"] for row in inputs.tables["photos"].to_pylist() if row["status"] == "ok"}
-    kept = {row["photo_id"] for row in inputs.tables["clusters"].to_pylist() if row["kept"]} & sound
-    pooled = set(inputs.tables["pool"].column("photo_id").to_pylist())
-    verdicts = {row["photo_id"]: row for row in inputs.tables["verdicts"].to_pylist()}
-    left_out: Counter[str] = Counter()
-    for photo_id in kept - pooled:
-        verdict = verdicts.get(photo_id)
-        if photo_id in inputs.left_out:
-            left_out["left_out_by_list"] += 1
-            continue
-        left_out["not_labelled" if verdict is None else verdict["reason"] or "not_pooled"] += 1
-    return {"kept": len(kept), "published": len(kept & pooled), "left_out": dict(sorted(left_out.items()))}
+    seen = inputs.tables
+    sound, kept = seen["photos"], seen["clusters"]
+    sound = sound.filter(pc.equal(sound["status"], "ok"))["photo_id"].combine_chunks()
+    kept = kept.filter(pc.fill_null(kept["kept"], fill_value=False))["photo_id"]
+    kept = kept.filter(pc.is_in(kept, value_set=sound))
+    absent = kept.filter(pc.invert(pc.is_in(kept, value_set=seen["pool"]["photo_id"].combine_chunks())))
+    listed = pc.is_in(absent, value_set=pa.array(sorted(inputs.left_out), pa.string()))
+    place = pc.index_in(absent, value_set=seen["verdicts"]["photo_id"].combine_chunks())
+    reasons = seen["verdicts"]["reason"].take(place)
+    reasons = pc.if_else(pc.fill_null(pc.not_equal(reasons, ""), fill_value=False), reasons, "not_pooled")
+    reasons = pc.if_else(pc.is_null(place), "not_labelled", reasons)
+    reasons = pc.if_else(listed, "left_out_by_list", reasons)
+    return {
+        "kept": len(kept),
+        "published": len(kept) - len(absent),
+        "left_out": counted(pa.table({"reason": reasons}), "reason"),
+    }
 
 
 def _rounded(value: Any) -> Any:

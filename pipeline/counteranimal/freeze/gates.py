@@ -7,9 +7,11 @@ again. Each gate is a function of values that returns sentences, so that a curat
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
-from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from counteranimal import ids
 from counteranimal.errors import PolicyError, Reason, UsageError
@@ -45,33 +47,41 @@ def require_none(found: Sequence[str]) -> None:
         raise FreezeRefused(found)
 
 
-def problems(inputs: Inputs, terms: Terms, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def problems(inputs: Inputs, terms: Terms, entries: pa.Table) -> list[str]:
     """Return every reason not to freeze, as sentences that say what to do.
 
     Parameters
     ----------
-    rows : sequence of mapping
-        The rows of `entries` as `entries.entry_rows` makes them, complete or not.
+    entries : pa.Table
+        As `entries.entries_table` makes it, complete or not.
     """
     found = [f"table {name} is missing; run the stage that writes it" for name in inputs.missing]
-    if not rows:
+    if not len(entries):
         found.append("no verified photo is in the pool; label some and run the rebuild again")
     found += _terms(inputs, terms)
     found += _labelling(inputs, terms)
-    found += _duplicates(inputs, terms, {row["photo_id"] for row in rows})
-    found += _photos(inputs, rows)
-    found += _upstream(inputs, [row["photo_id"] for row in rows])
-    found += _incomplete(rows)
-    found += _licences(rows, inputs.recipe.licences.allow)
-    found += _selection(inputs, terms, [row["photo_id"] for row in rows])
+    found += _duplicates(inputs, terms, entries["photo_id"])
+    found += _photos(inputs, entries)
+    found += _upstream(inputs, entries)
+    found += _incomplete(entries)
+    found += _licences(entries, inputs.recipe.licences.allow)
+    found += _selection(inputs, terms, entries)
     return found
 
 
-def _named(photo_ids: Iterable[str]) -> str:
+def _named(photos: pa.ChunkedArray) -> str:
     """Return the first ids, short, and how many more there are."""
-    ordered = sorted(photo_ids)
-    more = f" and {len(ordered) - _NAMED_AT_MOST} more" if len(ordered) > _NAMED_AT_MOST else ""
-    return ", ".join(photo_id[:12] for photo_id in ordered[:_NAMED_AT_MOST]) + more
+    more = f" and {len(photos) - _NAMED_AT_MOST} more" if len(photos) > _NAMED_AT_MOST else ""
+    return ", ".join(sorted(photo_id[:12] for photo_id in photos[:_NAMED_AT_MOST].to_pylist())) + more
+
+
+def _where(entries: pa.Table, fits: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the photo ids of the rows that a condition fits, in order; an unknown condition does not fit."""
+    return entries["photo_id"].filter(pc.fill_null(fits, fill_value=False))
+
+
+def _among(column: pa.ChunkedArray, values: Collection[str]) -> pa.ChunkedArray:
+    return pc.is_in(column, value_set=pa.array(sorted(values), pa.string()))
 
 
 def _terms(inputs: Inputs, terms: Terms) -> list[str]:
@@ -105,20 +115,21 @@ def _labelling(inputs: Inputs, terms: Terms) -> list[str]:
     return found
 
 
-def _duplicates(inputs: Inputs, terms: Terms, published: Collection[str]) -> list[str]:
+def _duplicates(inputs: Inputs, terms: Terms, published: pa.ChunkedArray) -> list[str]:
     settled = {frozenset(pair) for pair in terms.settled_pairs}
-    kept_for = {row["photo_id"]: row["cluster"] for row in inputs.tables["clusters"].to_pylist()}
-    group_of: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for row in inputs.tables["splits"].to_pylist():
-        group_of[row["photo_id"]].add((row["split"], row["group"]))
 
     def unresolved(name: str, *, across: bool) -> list[str]:
+        pairs = inputs.tables[name].select(["photo_a", "photo_b"]).to_pylist()
+        # A question about a dropped photo is one about the photo that was kept for it.
+        kept_for = _kept_for(inputs, {photo for pair in pairs for photo in pair.values()})
+        asked = {kept_for.get(photo, photo) for pair in pairs for photo in pair.values()}
+        out = set(published.filter(_among(published, asked)).to_pylist())
+        group_of = _groups_of(inputs, out) if across else {}
         found = []
-        for row in inputs.tables[name].to_pylist():
-            # A question about a dropped photo is one about the photo that was kept for it.
+        for row in pairs:
             a, b = (kept_for.get(photo, photo) for photo in (row["photo_a"], row["photo_b"]))
-            open_pair = frozenset((row["photo_a"], row["photo_b"])) not in settled and {a, b} <= set(published)
-            if open_pair and a != b and (not across or _across(group_of[a], group_of[b])):
+            open_pair = frozenset((row["photo_a"], row["photo_b"])) not in settled and {a, b} <= out
+            if open_pair and a != b and (not across or _across(group_of.get(a, set()), group_of.get(b, set()))):
                 found.append(f"{row['photo_a'][:12]} and {row['photo_b'][:12]}")
         return found
 
@@ -135,102 +146,128 @@ def _duplicates(inputs: Inputs, terms: Terms, published: Collection[str]) -> lis
     ]
 
 
+def _kept_for(inputs: Inputs, photo_ids: Collection[str]) -> dict[str, str]:
+    clusters = inputs.tables["clusters"]
+    named = clusters.filter(_among(clusters["photo_id"], photo_ids))
+    return dict(zip(named["photo_id"].to_pylist(), named["cluster"].to_pylist(), strict=True))
+
+
+def _groups_of(inputs: Inputs, photo_ids: Collection[str]) -> dict[str, set[tuple[str, str]]]:
+    splits = inputs.tables["splits"]
+    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for row in splits.filter(_among(splits["photo_id"], photo_ids)).to_pylist():
+        found[row["photo_id"]].add((row["split"], row["group"]))
+    return found
+
+
 def _across(a: Collection[tuple[str, str]], b: Collection[tuple[str, str]]) -> bool:
     """Return whether some split has one photo in common and the other in counter."""
     return any(split == other and {group, its} == {"common", "counter"} for split, group in a for other, its in b)
 
 
-def _photos(inputs: Inputs, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    kept = {row["photo_id"] for row in inputs.tables["clusters"].to_pylist() if row["kept"]}
-    sound = {row["photo_id"] for row in inputs.tables["photos"].to_pylist() if row["status"] == "ok"}
-    agreed = {
-        row["photo_id"]: row["background"] for row in inputs.tables["verdicts"].to_pylist() if row["status"] == "ok"
-    }
-    raw_units = {row["photo_id"]: row["fold_unit"] for row in inputs.tables["pool"].to_pylist()}
-    vocabulary = backgrounds()
-    found: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        photo_id = row["photo_id"]
-        checks = {
-            "withdrawn; run the rebuild again": photo_id in inputs.withdrawn,
-            "left out by a list; run the rebuild again": photo_id in inputs.left_out,
-            "a duplicate or rejected; run the rebuild again": photo_id not in kept or photo_id not in sound,
-            "without an accepted verdict; run the rebuild again": photo_id not in agreed,
-            "on another background than its verdict; run the rebuild again": agreed.get(photo_id, row["background"])
-            != row["background"],
-            "on a background outside the vocabulary; correct the verdicts": row["background"] not in vocabulary,
-            "showing a recognisable person; reject them": Reason.PERSON in row["codes"],
-            "in the wrong fold; run the rebuild again": ids.fold_of(inputs.recipe.seed, raw_units[photo_id] or "")
-            != row["fold"],
-        }
-        for what, wrong in checks.items():
-            if wrong:
-                found[what].append(photo_id)
-    return [f"{len(photo_ids)} photo(s) are {what} ({_named(photo_ids)})" for what, photo_ids in found.items()]
-
-
-def _upstream(inputs: Inputs, photo_ids: Sequence[str]) -> list[str]:
-    """What upstream said since the crawl: gone for good, or not to be kept. What it was not asked is a caveat and no gate."""
-    stood, opted_out = inputs.upstream, inputs.upstream.opted_out
+def _photos(inputs: Inputs, entries: pa.Table) -> list[str]:
+    photo_ids, seen = entries["photo_id"], inputs.tables
+    kept, sound, verdicts, pool = seen["clusters"], seen["photos"], seen["verdicts"], seen["pool"]
+    kept = kept.filter(pc.fill_null(kept["kept"], fill_value=False))["photo_id"].combine_chunks()
+    sound = sound.filter(pc.equal(sound["status"], "ok"))["photo_id"].combine_chunks()
+    verdicts = verdicts.filter(pc.equal(verdicts["status"], "ok"))
+    verdict = pc.index_in(photo_ids, value_set=verdicts["photo_id"].combine_chunks())
+    # As they are in the workspace: those of the entries hide people.
+    units = pool["fold_unit"].take(pc.index_in(photo_ids, value_set=pool["photo_id"].combine_chunks()))
     checks = {
-        "gone upstream, by two answers a day apart": [photo_id for photo_id in photo_ids if photo_id in stood.gone],
-        "not to be kept any more, as their server now says (X-Robots-Tag)": [
-            photo_id for photo_id in photo_ids if photo_id in opted_out
-        ],
+        "withdrawn; run the rebuild again": _among(photo_ids, inputs.withdrawn),
+        "left out by a list; run the rebuild again": _among(photo_ids, inputs.left_out),
+        "a duplicate or rejected; run the rebuild again": pc.invert(
+            pc.and_(pc.is_in(photo_ids, value_set=kept), pc.is_in(photo_ids, value_set=sound))
+        ),
+        "without an accepted verdict; run the rebuild again": pc.is_null(verdict),
+        "on another background than its verdict; run the rebuild again": pc.not_equal(
+            verdicts["background"].take(verdict), entries["background"]
+        ),
+        "on a background outside the vocabulary; correct the verdicts": pc.invert(
+            _among(entries["background"], backgrounds().keys())
+        ),
+        "showing a recognisable person; reject them": _with_code(entries["codes"], Reason.PERSON.value),
+        "in the wrong fold; run the rebuild again": pc.not_equal(_folds(inputs.recipe.seed, units), entries["fold"]),
     }
+    found = {what: _where(entries, wrong) for what, wrong in checks.items()}
+    return [f"{len(photos)} photo(s) are {what} ({_named(photos)})" for what, photos in found.items() if len(photos)]
+
+
+def _with_code(codes: pa.ChunkedArray, code: str) -> pa.Array:
+    """Return which of the lists hold a code."""
+    flat, parents = pc.list_flatten(codes), pc.list_parent_indices(codes)
+    holders = parents.filter(pc.equal(flat, code))
+    return pc.is_in(pa.array(range(len(codes)), pa.int64()), value_set=holders.combine_chunks().cast(pa.int64()))
+
+
+def _folds(seed: str, units: pa.ChunkedArray) -> pa.Array:
+    encoded = pc.fill_null(units, "").combine_chunks().dictionary_encode()
+    folds = pa.array([ids.fold_of(seed, unit) for unit in encoded.dictionary.to_pylist()], pa.string())
+    return folds.take(encoded.indices)
+
+
+def _upstream(inputs: Inputs, entries: pa.Table) -> list[str]:
+    """What upstream said since the crawl: gone for good, or not to be kept. What it was not asked is a caveat and no gate."""
+    checks = {
+        "gone upstream, by two answers a day apart": inputs.upstream.gone,
+        "not to be kept any more, as their server now says (X-Robots-Tag)": inputs.upstream.opted_out,
+    }
+    found = {what: _where(entries, _among(entries["photo_id"], photos)) for what, photos in checks.items()}
     return [
-        f"{len(found)} photo(s) are {what} ({_named(found)}); leave them out with `--without {LEFT_OUT_LIST}`"
-        for what, found in checks.items()
-        if found
+        f"{len(photos)} photo(s) are {what} ({_named(photos)}); leave them out with `--without {LEFT_OUT_LIST}`"
+        for what, photos in found.items()
+        if len(photos)
     ]
 
 
-def _incomplete(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _incomplete(entries: pa.Table) -> list[str]:
     """Provenance: every column that a release fills must be known of every photo."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        for column, value in row.items():
-            if column not in OPTIONAL["entries"] | _OF_THE_COPY and (value is None or value == ""):
-                found[column].append(row["photo_id"])
-        if str(row["url"] or "").startswith(("/", "file:/")):
-            found["url that others can read"].append(row["photo_id"])
+    found = {}
+    for column in entries.column_names:
+        if column not in OPTIONAL["entries"] | _OF_THE_COPY:
+            values = entries[column]
+            text = pa.types.is_string(values.type)
+            found[column] = _where(
+                entries, pc.fill_null(pc.equal(values, ""), fill_value=True) if text else pc.is_null(values)
+            )
+    unreadable = pc.or_(*(pc.starts_with(entries["url"], start) for start in ("/", "file:/")))
+    found["url that others can read"] = _where(entries, unreadable)
     return [
-        f"{len(photo_ids)} photo(s) have no known {column} ({_named(photo_ids)}); mend their source or leave them out"
-        for column, photo_ids in found.items()
+        f"{len(photos)} photo(s) have no known {column} ({_named(photos)}); mend their source or leave them out"
+        for column, photos in found.items()
+        if len(photos)
     ]
 
 
-def _licences(rows: Sequence[Mapping[str, Any]], allowed: Collection[str]) -> list[str]:
-    refused: dict[str, list[str]] = defaultdict(list)
-    nameless = []
-    for row in rows:
-        if row["licence"] not in allowed:
-            refused[row["licence"] or "unknown"].append(row["photo_id"])
-        elif asks_for_attribution(row["licence"]) and not row["author"]:
-            nameless.append(row["photo_id"])
+def _licences(entries: pa.Table, allowed: Collection[str]) -> list[str]:
+    licences = pc.fill_null(entries["licence"], "")
+    offered = sorted(pc.unique(licences).to_pylist())
+    refused = {name: _where(entries, pc.equal(licences, name)) for name in offered if name not in allowed}
     found = [
-        f"{len(photo_ids)} photo(s) are under the licence {licence}, which the recipe does not allow ({_named(photo_ids)})"
-        for licence, photo_ids in sorted(refused.items())
+        f"{len(photos)} photo(s) are under the licence {name or 'unknown'}, which the recipe does not allow ({_named(photos)})"
+        for name, photos in refused.items()
     ]
-    if nameless:
+    asking = _among(licences, [name for name in offered if name in allowed and asks_for_attribution(name)])
+    nameless = _where(entries, pc.and_(asking, pc.is_null(entries["author"])))
+    if len(nameless):
         found.append(
             f"{len(nameless)} photo(s) have a licence that asks for a name and no author ({_named(nameless)}); leave them out"
         )
     return found
 
 
-def _selection(inputs: Inputs, terms: Terms, photo_ids: Sequence[str]) -> list[str]:
+def _selection(inputs: Inputs, terms: Terms, entries: pa.Table) -> list[str]:
     found = []
-    predicted: dict[str, set[str]] = defaultdict(set)
-    for row in inputs.tables["predictions"].select(["photo_id", "model", "protocol"]).to_pylist():
-        if row["protocol"] == "1v1000":
-            predicted[row["model"]].add(row["photo_id"])
+    predictions = inputs.tables["predictions"].select(["photo_id", "model", "protocol"])
+    predictions = predictions.filter(pc.equal(predictions["protocol"], "1v1000"))
     for rule in inputs.recipe.splits:
         record = terms.selectors.get(rule.name) or {}
         if not record.get("spec") or not record.get("weights_sha256"):
             found.append(f"split {rule.name} has no identity of its selecting model; evaluate {rule.selector} first")
-        without = set(photo_ids) - predicted[rule.selector]
-        if without:
+        predicted = predictions.filter(pc.equal(predictions["model"], rule.selector))["photo_id"].combine_chunks()
+        without = _where(entries, pc.invert(pc.is_in(entries["photo_id"], value_set=predicted)))
+        if len(without):
             found.append(
                 f"{len(without)} photo(s) have no prediction by {rule.selector} ({_named(without)}); run the rebuild again"
             )

@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from counteranimal.errors import CounteranimalError, IntegrityError, Rejected
-from counteranimal.freeze.entries import PublishedCopy
-from counteranimal.pool import map_shards, shards_of
+from counteranimal.freeze.entries import COPIES
+from counteranimal.pool import Pool, map_shards, shards_of
 from counteranimal.progress import track
 from counteranimal.published import published_copy
 from counteranimal.release.photos import EXTENSIONS
@@ -22,30 +22,28 @@ from counteranimal.workspace import Blobs, Workspace, write_atomically
 
 __all__ = ["copies_of", "export_photos"]
 
+_HERE = Pool()
 Shard = tuple[Path, Sequence[str]]
-Copied = tuple[str, PublishedCopy | None, str]
+Copied = tuple[tuple[str, str, int] | None, str]
 
 
-def copies_of(
-    blobs: Blobs, photo_ids: Sequence[str], *, workers: int = 1
-) -> tuple[dict[str, PublishedCopy], list[str]]:
-    """Return photo id -> published copy, and one sentence for every photo that has none.
+def copies_of(blobs: Blobs, photo_ids: Sequence[str], *, pool: Pool = _HERE) -> tuple[pa.Table, list[str]]:
+    """Return the published copies as `entries.COPIES`, and one sentence for every photo that has none.
 
     Parameters
     ----------
     blobs : Blobs
         Where the originals are.
-    workers : int
-        Local processes; the result does not depend on it.
+    pool : Pool
+        Where they are made; the result does not depend on it.
     """
     shards = [(blobs.root, list(shard)) for shard in shards_of(sorted(photo_ids))]
-    copied = [
-        one for shard in map_shards(_copy_shard, shards, workers=workers, title="published copies") for one in shard
-    ]
-    return (
-        {photo_id: copy for photo_id, copy, _ in copied if copy is not None},
-        [problem for _, copy, problem in copied if copy is None],
-    )
+    pieces, lost = [COPIES.empty_table()], []
+    for shard in map_shards(_copy_shard, shards, pool=pool, title="published copies", store=blobs.root):
+        made = [copy for copy, _ in shard if copy is not None]
+        pieces.append(pa.table([pa.array(values) for values in zip(*made, strict=True)], COPIES) if made else pieces[0])
+        lost += [problem for copy, problem in shard if copy is None]
+    return pa.concat_tables(pieces), lost
 
 
 def _copy_shard(shard: Shard) -> list[Copied]:
@@ -56,12 +54,11 @@ def _copy_shard(shard: Shard) -> list[Copied]:
         try:
             data = published_copy(blobs.read(photo_id))
         except Rejected as error:
-            problem = f"photo {photo_id} cannot be copied without its metadata ({error}); leave it out"
-            made.append((photo_id, None, problem))
+            made.append((None, f"photo {photo_id} cannot be copied without its metadata ({error}); leave it out"))
         except CounteranimalError as error:
-            made.append((photo_id, None, str(error)))
+            made.append((None, str(error)))
         else:
-            made.append((photo_id, PublishedCopy(digest_of_bytes(data), len(data)), ""))
+            made.append(((photo_id, digest_of_bytes(data), len(data)), ""))
     return made
 
 

@@ -43,7 +43,7 @@ def render(draft: Draft, key: Ed25519PrivateKey | None = None) -> dict[str, byte
         ENTRIES_CSV: entries_csv(draft.tables["entries"]),
         "agreement.json": rfc8785.dumps(dict(draft.agreement)),
         "recipe.toml": draft.recipe_text.encode(),
-        "ATTRIBUTION.md": attribution_list(title, draft.tables["entries"]).encode(),
+        "ATTRIBUTION.md": attribution_list(title, draft.tables["entries"]),
         "CARD.md": card(draft).encode(),
         "CHANGES.md": changes(draft).encode(),
     }

@@ -16,7 +16,7 @@ from typing import Any
 from markupsafe import Markup
 
 from counteranimal.errors import IntegrityError, Rejected, UsageError
-from counteranimal.pool import map_shards, shards_of
+from counteranimal.pool import Pool, map_shards, shards_of
 from counteranimal.release.photos import PhotoFolder
 from counteranimal.release.read import Release
 from counteranimal.report.page import TEMPLATES, environment
@@ -108,7 +108,7 @@ def _small_copies(entries: Sequence[Entry], photos: Path, out: Path, workers: in
     PhotoFolder(photos)  # a missing folder is said once
     digested = [{name: entry[name] for name in _DIGESTED} for entry in entries]
     shards = [(photos, out, list(shard)) for shard in shards_of(digested, _SHARD)]
-    made = map_shards(_small_shard, shards, workers=workers, title="small photos")
+    made = map_shards(_small_shard, shards, pool=Pool(workers), title="small photos")
     return {photo_id: name for shard in made for photo_id, name in shard}
 
 

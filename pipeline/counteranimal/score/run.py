@@ -24,7 +24,7 @@ from counteranimal.models import Classifier, ImageTextModel, Model, SceneModel, 
 from counteranimal.models.classifiers import SurroundClassifier
 from counteranimal.models.embeddings import Embedded, embed, embedding_key
 from counteranimal.models.runtime import DType
-from counteranimal.pool import map_shards, shards_of
+from counteranimal.pool import Pool, map_shards, shards_of
 from counteranimal.recipe import Recipe
 from counteranimal.score.backgrounds import ABSTAIN_BELOW, prompt_features, prompt_probabilities, scene_probabilities
 from counteranimal.score.quality import SIDE, VERSION, Content, Quality, content_of, proposals, quality_of
@@ -227,7 +227,8 @@ def _with_quality(table: pa.Table, quality: pa.Table) -> pa.Table:
 def _quality(photo_ids: Sequence[str], workspace: Workspace, *, settings: Settings) -> pa.Table:
     parts = workspace.parts("scores", VERSION)
     shards = [(workspace.blobs.root, ids) for ids in shards_of(parts.missing(photo_ids))]
-    for rows in map_shards(_quality_shard, shards, workers=settings.workers, title="measure quality"):
+    pool, store = Pool.of(settings), workspace.blobs.root
+    for rows in map_shards(_quality_shard, shards, pool=pool, title="measure quality", store=store):
         parts.write(tables.conform("scores", rows))
     return parts.view(photo_ids)
 

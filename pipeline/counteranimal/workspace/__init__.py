@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
@@ -120,17 +121,20 @@ class Workspace:
         UsageError
             If `photos` or `clusters` has not been made yet.
         """
-        kept = {row["photo_id"] for row in self.table("clusters").to_pylist() if row["kept"]}
-        return {photo: row for photo, row in self.sound_photos().items() if photo in kept}
+        clusters = self.table("clusters")
+        kept = clusters.filter(pc.fill_null(clusters["kept"], fill_value=False))["photo_id"].combine_chunks()
+        sound = self._sound()
+        return _by_photo(sound.filter(pc.is_in(sound["photo_id"], value_set=kept)))
 
     def sound_photos(self) -> dict[str, dict[str, Any]]:
         """Return photo id -> row of `photos`, for those that are ok and not withdrawn, dropped duplicates among them."""
-        withdrawn = {row["photo_id"] for row in self.journal.rows("withdrawals")}
-        return {
-            row["photo_id"]: row
-            for row in self.table("photos").to_pylist()
-            if row["status"] == "ok" and row["photo_id"] not in withdrawn
-        }
+        return _by_photo(self._sound())
+
+    def _sound(self) -> pa.Table:
+        photos = self.table("photos")
+        withdrawn = sorted({row["photo_id"] for row in self.journal.rows("withdrawals") if row["photo_id"]})
+        gone = pc.is_in(photos["photo_id"], value_set=pa.array(withdrawn, pa.string()))
+        return photos.filter(pc.and_(pc.equal(photos["status"], "ok"), pc.invert(gone)))
 
     def table_path(self, name: str) -> Path:
         """Return where a view is kept."""
@@ -173,6 +177,10 @@ class Workspace:
                 f"the journal is empty, but photos are stored in {self.blobs.root}; restore it from a backup, or run "
                 "`counteranimal recover` to list them again"
             )
+
+
+def _by_photo(photos: pa.Table) -> dict[str, dict[str, Any]]:
+    return {row["photo_id"]: row for row in photos.to_pylist()}
 
 
 @contextmanager
