@@ -16,11 +16,11 @@ from tests.flows.conftest import PrefectServer
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
-FLOWS = {"crawl_candidates", "sync_annotations", "rebuild_splits", "freeze_release", "evaluate_release"}
+FLOWS = {"crawl_candidates", "sync_annotations", "rebuild_splits", "freeze_release", "evaluate_release", "smoke"}
 
 
 def test_every_flow_has_its_deployment(prefect_server: PrefectServer) -> None:
-    """`prefect deploy --all` makes the five deployments of prefect.yaml."""
+    """`prefect deploy --all` makes the deployments of prefect.yaml."""
     listed = prefect_server.prefect("deployment", "ls", "-o", "json")
     assert listed.returncode == 0, listed.stderr
     assert {item["entrypoint"].rpartition(":")[2] for item in json.loads(listed.stdout)} == FLOWS
