@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from counteranimal.cli.common import Home, RecipeFile, verb
 from counteranimal.errors import EnvironmentFailure
