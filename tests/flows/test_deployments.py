@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -72,6 +73,38 @@ def test_a_failing_flow_fails_the_command(prefect_server: PrefectServer, tmp_pat
         "deployment", "run", "rebuild-splits/default", "--watch", "-p", f"recipe={missing}", timeout=200
     )
     assert done.returncode != 0
+
+
+@pytest.mark.case("G05")
+def test_a_second_run_on_a_workspace_in_use_fails_and_says_so(prefect_server: PrefectServer, tmp_path: Path) -> None:
+    """Our own lock decides, not Prefect's state: while one run holds the workspace, another ends at once and changes nothing."""
+    home = tmp_path / "home"
+    with Workspace(home).lock():
+        done = prefect_server.prefect(
+            "deployment",
+            "run",
+            "sync-annotations/hourly",
+            "--watch",
+            "-p",
+            f"home={json.dumps(str(home))}",
+            timeout=200,
+        )
+        assert done.returncode != 0
+        assert not (home / "logs").exists()
+    logged = prefect_server.prefect("flow-run", "ls", "--flow-name", "sync-annotations", "--limit", "1", "-o", "json")
+    run = json.loads(logged.stdout)[0]
+    assert str(os.getpid()) in run["state"]["message"]
+
+
+def test_a_sync_without_an_open_round_ends_at_once(prefect_server: PrefectServer, tmp_path: Path) -> None:
+    """The hourly run needs no Label Studio where no round is open."""
+    home = json.dumps(str(tmp_path / "home"))
+    done = prefect_server.prefect(
+        "deployment", "run", "sync-annotations/hourly", "--watch", "-p", f"home={home}", timeout=200
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    logged = json.loads((tmp_path / "home" / "logs" / "steps.jsonl").read_text().splitlines()[-1])
+    assert (logged["step"], logged["open_rounds"]) == ("sync", 0)
 
 
 def _verb(arguments: list[str]) -> None:
