@@ -1,18 +1,36 @@
-"""Freeze: a signed release of the verified pool. Without Prefect: `counteranimal freeze`."""
+"""Freeze: a signed release, once a person has typed its version and approved. Without Prefect: `counteranimal freeze`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow
+from prefect.flow_runs import pause_flow_run
+from prefect.input import RunInput
+from prefect.states import Cancelled
+from pydantic import Field
 
 from counteranimal.steps.publishing import freeze
 from flows.step_task import Reference, as_task
 
-__all__ = ["freeze_release"]
+__all__ = ["Approval", "freeze_release"]
+
+# A curator may take a week; the pause holds no lock of the workspace.
+PATIENCE = 7 * 24 * 3600
+
+
+class Approval(RunInput):
+    """What a person types to let a paused freeze go on."""
+
+    version: Annotated[str, Field(pattern=r"^(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}$", description="MAJOR.MINOR.PATCH")]
+    approve: bool = Field(default=False, description="publish this version; without it the run ends as cancelled")
 
 
 @flow(name="freeze-release", persist_result=False)
-def freeze_release(recipe: str, version: str, home: str = "") -> dict[str, Any]:
-    """Freeze `version`; a gate that is open fails the run with every reason."""
-    return as_task(freeze)(Reference(recipe, home), version=version)
+def freeze_release(recipe: str, home: str = "", patience: Annotated[int, Field(ge=1)] = PATIENCE) -> Any:
+    """Pause for a version and an approval, then freeze; a gate that is open fails the run with every reason."""
+    asked = f"Freezing publishes the verified pool of {recipe}. Type the version and approve."
+    given = pause_flow_run(wait_for_input=Approval.with_initial_data(description=asked), timeout=patience)
+    if not given.approve:
+        return Cancelled(message=f"version {given.version} was not approved; nothing is written")
+    return as_task(freeze)(Reference(recipe, home), version=given.version)

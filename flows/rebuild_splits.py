@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 
 from counteranimal.steps.splitting import REBUILD
+from flows.artifacts import show_conservation, show_discovery
 from flows.step_task import Reference, as_task
 
 __all__ = ["rebuild_splits"]
@@ -16,4 +17,7 @@ __all__ = ["rebuild_splits"]
 def rebuild_splits(recipe: str, home: str = "") -> dict[str, Any]:
     """Run the rebuilding steps in order; returns each step's counts."""
     reference = Reference(recipe, home)
-    return {step.__name__: as_task(step)(reference) for step in REBUILD}
+    counts = {step.__name__: as_task(step)(reference) for step in REBUILD}
+    show_conservation(reference)
+    show_discovery(reference)
+    return counts

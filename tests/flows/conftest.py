@@ -101,7 +101,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
             started.append(server)
             _wait_for(url, server, log)
             prefect = PrefectServer(url, environment)
-            assert prefect.prefect("work-pool", "create", "counteranimal", "--type", "process").returncode == 0
+            for pool in ("counteranimal", "counteranimal-gpu"):
+                assert prefect.prefect("work-pool", "create", pool, "--type", "process").returncode == 0
             deployed = prefect.prefect("deploy", "--all")
             assert deployed.returncode == 0, deployed.stdout + deployed.stderr
             started.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,11 +17,11 @@ from tests.flows.conftest import PrefectServer
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
-FLOWS = {"crawl_candidates", "sync_annotations", "rebuild_splits", "freeze_release", "evaluate_release"}
+FLOWS = {"crawl_candidates", "sync_annotations", "rebuild_splits", "freeze_release", "evaluate_release", "smoke"}
 
 
 def test_every_flow_has_its_deployment(prefect_server: PrefectServer) -> None:
-    """`prefect deploy --all` makes the five deployments of prefect.yaml."""
+    """`prefect deploy --all` makes the deployments of prefect.yaml."""
     listed = prefect_server.prefect("deployment", "ls", "-o", "json")
     assert listed.returncode == 0, listed.stderr
     assert {item["entrypoint"].rpartition(":")[2] for item in json.loads(listed.stdout)} == FLOWS
@@ -72,6 +73,38 @@ def test_a_failing_flow_fails_the_command(prefect_server: PrefectServer, tmp_pat
         "deployment", "run", "rebuild-splits/default", "--watch", "-p", f"recipe={missing}", timeout=200
     )
     assert done.returncode != 0
+
+
+@pytest.mark.case("G05")
+def test_a_second_run_on_a_workspace_in_use_fails_and_says_so(prefect_server: PrefectServer, tmp_path: Path) -> None:
+    """Our own lock decides, not Prefect's state: while one run holds the workspace, another ends at once and changes nothing."""
+    home = tmp_path / "home"
+    with Workspace(home).lock():
+        done = prefect_server.prefect(
+            "deployment",
+            "run",
+            "sync-annotations/hourly",
+            "--watch",
+            "-p",
+            f"home={json.dumps(str(home))}",
+            timeout=200,
+        )
+        assert done.returncode != 0
+        assert not (home / "logs").exists()
+    logged = prefect_server.prefect("flow-run", "ls", "--flow-name", "sync-annotations", "--limit", "1", "-o", "json")
+    run = json.loads(logged.stdout)[0]
+    assert str(os.getpid()) in run["state"]["message"]
+
+
+def test_a_sync_without_an_open_round_ends_at_once(prefect_server: PrefectServer, tmp_path: Path) -> None:
+    """The hourly run needs no Label Studio where no round is open."""
+    home = json.dumps(str(tmp_path / "home"))
+    done = prefect_server.prefect(
+        "deployment", "run", "sync-annotations/hourly", "--watch", "-p", f"home={home}", timeout=200
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    logged = json.loads((tmp_path / "home" / "logs" / "steps.jsonl").read_text().splitlines()[-1])
+    assert (logged["step"], logged["open_rounds"]) == ("sync", 0)
 
 
 def _verb(arguments: list[str]) -> None:

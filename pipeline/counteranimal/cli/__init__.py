@@ -13,6 +13,7 @@ from counteranimal.cli.inspection import register as register_inspection
 from counteranimal.cli.publisher import register as register_publisher
 from counteranimal.cli.recipes import register as register_recipes
 from counteranimal.cli.rounds import annotate, label_studio
+from counteranimal.cli.schedule import register as register_schedule
 from counteranimal.cli.upkeep import register as register_upkeep
 
 __all__ = ["app", "main"]
@@ -30,6 +31,7 @@ for register in (
     register_inspection,
     register_recipes,
     register_curate,
+    register_schedule,
     register_upkeep,
     register_publisher,
     register_evaluator,

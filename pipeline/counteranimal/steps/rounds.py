@@ -171,7 +171,7 @@ def sync(run: Run) -> Outcome:
         with studio_of(run) as studio:
             for name in waiting:
                 counts[name] = annotate_pull.pull(run.workspace, studio, round_id=name, now=run.now)
-    return Outcome("sync", counts)
+    return Outcome("sync", counts, "" if waiting else "no round is open, so there is nothing to pull")
 
 
 @step

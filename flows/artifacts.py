@@ -1,0 +1,47 @@
+"""What a person sees of a run in Prefect's pages: tables and links. Decides only their form; the workspace has the figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from counteranimal.steps.curation import conservation
+from flows.step_task import Reference
+
+__all__ = ["show_conservation", "show_discovery", "show_leaderboard"]
+
+
+_PAIR = [
+    "split", "class_id", "status", "common", "counter", "n_common_report", "n_counter_report",
+    "drop_report", "drop_report_low", "drop_report_high",
+]  # fmt: skip
+
+
+def show_conservation(reference: Reference) -> None:
+    """Show where every candidate of the workspace is."""
+    states = conservation(reference.open().workspace).states
+    create_table_artifact(
+        key="conservation",
+        table=[{"state": state, "candidates": number} for state, number in states.items()],
+        description="Every candidate ever discovered is in exactly one state.",
+    )
+
+
+def show_discovery(reference: Reference) -> None:
+    """Show the pair of backgrounds that each split chose for each class."""
+    pairs = reference.open().workspace.table("pairs")
+    create_table_artifact(
+        key="discovery",
+        table=pairs.select(_PAIR).to_pylist(),
+        description="Chosen on the select fold; the report fold estimates.",
+    )
+
+
+def show_leaderboard(report: dict[str, Any]) -> None:
+    """Show the report's table, which has an interval beside every figure, and where its page is."""
+    create_markdown_artifact(
+        key="leaderboard",
+        markdown=f"```\n{report['summary']}\n```\n\nPage: `{report['page']}`",
+        description="Accuracy on both groups and the drop, on the report fold.",
+    )
