@@ -16,7 +16,7 @@ from counteranimal.errors import UsageError
 from counteranimal.stats.clusters import effective_sizes
 from counteranimal.stats.intervals import combined, combined_p
 
-__all__ = ["Contrast", "LinearFigure", "linear_figure"]
+__all__ = ["Contrast", "LinearFigure", "contributions", "linear_figure", "student_interval"]
 
 
 class Contrast(NamedTuple):
@@ -43,6 +43,17 @@ class LinearFigure(NamedTuple):
     n_effective: float
 
 
+def contributions(contrast: Contrast, n_units: int) -> NDArray[np.float64]:
+    """Return what each fold unit contributes to the figure's error, shape (n_units,): Taylor terms of the weighted cell means.
+
+    Units are 0 to `n_units` - 1; one without photos contributes 0. Every cell must hold a photo.
+    """
+    correct, weights, units, cells, coefficients = contrast
+    total = np.bincount(cells, weights)
+    means = np.bincount(cells, weights * correct) / total
+    return np.bincount(units, coefficients[cells] * weights * (correct - means[cells]) / total[cells], n_units)
+
+
 def linear_figure(contrast: Contrast, *, correlation: float, level: float = 0.95) -> LinearFigure:
     """Return a combination of weighted group means with its cluster-robust interval.
 
@@ -66,16 +77,14 @@ def linear_figure(contrast: Contrast, *, correlation: float, level: float = 0.95
     correct, weights, units, cells, coefficients = contrast
     if coefficients.size == 0 or (np.bincount(cells, minlength=coefficients.size) == 0).any():
         raise UsageError("a figure over groups needs a photo in each of them; leave empty groups out")
-    total = np.bincount(cells, weights)
-    means = np.bincount(cells, weights * correct) / total
+    means = np.bincount(cells, weights * correct) / np.bincount(cells, weights)
     value = float((coefficients * means).sum())
     codes = np.unique(units, return_inverse=True)[1].reshape(-1)
     sizes = effective_sizes(weights, codes, cells, correlation)
     ceiling = float(np.abs(coefficients[coefficients > 0]).sum())
     floor = -float(np.abs(coefficients[coefficients < 0]).sum())
-    influence = coefficients[cells] * weights * (correct - means[cells]) / total[cells]
-    by_unit = np.bincount(codes, influence)
-    n_units = int(by_unit.size)
+    n_units = int(codes.max()) + 1
+    by_unit = contributions(contrast._replace(units=codes), n_units)
     if n_units == 1:
         return LinearFigure(value, floor, ceiling, 1.0, n_units, float(sizes.sum()))
     error = math.sqrt(n_units / (n_units - 1) * float((by_unit**2).sum()))
@@ -85,13 +94,20 @@ def linear_figure(contrast: Contrast, *, correlation: float, level: float = 0.95
         low, high = combined(accuracies, sizes.tolist(), coefficients.tolist(), level=level)
         p_value = combined_p(accuracies, sizes.tolist(), coefficients.tolist())
     else:
-        low, high, p_value = _student(value, error, n_units - 1, level)
+        low, high = student_interval(value, error, n_units - 1, level)
+        p_value = _student_p(value, error, n_units - 1)
     return LinearFigure(value, max(low, floor), min(high, ceiling), p_value, n_units, float(sizes.sum()))
 
 
-def _student(value: float, error: float, degrees: int, level: float) -> tuple[float, float, float]:
-    from scipy.special import stdtr, stdtrit
+def student_interval(value: float, error: float, degrees: int, level: float) -> tuple[float, float]:
+    """Return value less and plus Student's t times the standard error."""
+    from scipy.special import stdtrit
 
     reach = float(stdtrit(degrees, 0.5 + level / 2.0)) * error
-    p_value = float(stdtr(degrees, -value / error)) if value > 0.0 else 1.0
-    return value - reach, value + reach, p_value
+    return value - reach, value + reach
+
+
+def _student_p(value: float, error: float, degrees: int) -> float:
+    from scipy.special import stdtr
+
+    return float(stdtr(degrees, -value / error)) if value > 0.0 else 1.0
