@@ -15,7 +15,8 @@ from counteranimal import tables
 from counteranimal.cli import app
 from counteranimal.errors import UsageError
 from counteranimal.evaluate import Evaluator
-from counteranimal.evaluate.compare import compare_models, compare_with_paper, paper_models
+from counteranimal.evaluate.compare import compare_models
+from counteranimal.evaluate.paper import compare_with_paper, paper_models
 from counteranimal.evaluate.predictions import read_predictions
 from counteranimal.models.registry import require_known
 from counteranimal.release.read import open_release

@@ -13,10 +13,9 @@ from counteranimal.errors import UsageError
 from counteranimal.stats import (
     Accuracies,
     Contrast,
-    contributions,
     draw_line,
     effective_robustness,
-    linear_figure,
+    linearise,
     smoothed_logit,
 )
 
@@ -57,7 +56,11 @@ def test_a_distance_is_counter_less_what_the_line_expects() -> None:
 
 @pytest.mark.parametrize(
     ("points", "said"),
-    [(np.tile([[0.7, 0.5]], (6, 1)), "the same accuracy"), (np.full((6, 2), 1.0), "the same accuracy"), (PAPER[:2], "no line")],
+    [
+        (np.tile([[0.7, 0.5]], (6, 1)), "the same accuracy"),
+        (np.full((6, 2), 1.0), "the same accuracy"),
+        (PAPER[:2], "no line"),
+    ],
 )
 def test_models_that_draw_no_line_are_refused(points: NDArray[np.float64], said: str) -> None:
     """Equal common accuracies, all of them perfect, or two models alone: a sentence, not a division by zero."""
@@ -89,19 +92,12 @@ class World:
         """Draw fold units and answers; half of a unit's photos lie in either group, in other places."""
         chosen = rng.integers(0, self.right.shape[2], units)
         answers = rng.random(self.right[:, :, chosen].shape) < self.right[:, :, chosen]
-        size, contrasts = self.right.shape[3], []
-        for group in (0, 1):
-            for model in range(7):
-                contrasts.append(
-                    Contrast(
-                        answers[group, model].ravel().astype(float),
-                        np.ones(units * size),
-                        np.repeat(np.arange(units), size),
-                        np.zeros(units * size, dtype=int),
-                        np.ones(1),
-                    )
-                )
-        by_unit = np.stack([contributions(item, units) for item in contrasts]).reshape(2, 7, units)
+        size, units_of = self.right.shape[3], np.repeat(np.arange(units), self.right.shape[3])
+        contrasts = [
+            Contrast(part.ravel().astype(float), np.ones(part.size), units_of, np.zeros(part.size, int), np.ones(1))
+            for part in answers.reshape(14, units, size)
+        ]
+        by_unit = np.stack([linearise(item, units)[1] for item in contrasts]).reshape(2, 7, units)
         means = answers.mean(axis=(2, 3))
         return Accuracies(means[0], means[1], by_unit, units * size, units * size, units), contrasts
 
@@ -114,7 +110,7 @@ def test_contributions_are_the_derivative_of_the_whole_estimate() -> None:
     variance = np.zeros(7)
     for unit in range(given.n_units):
         moved = [item._replace(weights=np.where(item.units == unit, 1.001, 1.0)) for item in contrasts]
-        means = np.array([linear_figure(item, correlation=0).value for item in moved]).reshape(2, 7)
+        means = np.array([linearise(item, given.n_units)[0] for item in moved]).reshape(2, 7)
         _, after = effective_robustness(given._replace(common=means[0], counter=means[1]), World.drawing)
         variance += np.array([(b.value - a.value) / 0.001 for a, b in zip(before, after, strict=True)]) ** 2
     errors = np.sqrt(given.n_units / (given.n_units - 1) * variance)

@@ -99,9 +99,7 @@ def overall(
     return None if contrast is None else linear_figure(contrast, correlation=correlation)
 
 
-def contrast_of(
-    outcomes: Outcomes, side: NDArray[np.int8], figure: Figure, weighting: Weighting
-) -> Contrast | None:
+def contrast_of(outcomes: Outcomes, side: NDArray[np.int8], figure: Figure, weighting: Weighting) -> Contrast | None:
     """Return the photos, cells and coefficients behind `overall`; units keep the numbers of `Outcomes.unit_of`."""
     complete = _complete(outcomes, side)
     wanted = {"common": (1,), "counter": (-1,), "drop": (1, -1)}[figure]

@@ -17,7 +17,7 @@ from counteranimal.stats.clusters import (
     mean_cluster_size,
 )
 from counteranimal.stats.intervals import Interval, combined, combined_p, newcombe, newcombe_p, wilson
-from counteranimal.stats.linear import Contrast, LinearFigure, contributions, linear_figure
+from counteranimal.stats.linear import Contrast, LinearFigure, linear_figure, linearise
 from counteranimal.stats.robustness import (
     Accuracies,
     Line,
@@ -42,7 +42,6 @@ __all__ = [
     "Robustness",
     "combined",
     "combined_p",
-    "contributions",
     "design_effect",
     "draw_line",
     "effective_robustness",
@@ -53,6 +52,7 @@ __all__ = [
     "holm",
     "intraclass_correlation",
     "linear_figure",
+    "linearise",
     "mcnemar_exact",
     "mean_cluster_size",
     "newcombe",

@@ -16,7 +16,7 @@ from counteranimal.errors import UsageError
 from counteranimal.stats.clusters import effective_sizes
 from counteranimal.stats.intervals import combined, combined_p
 
-__all__ = ["Contrast", "LinearFigure", "contributions", "linear_figure", "student_interval"]
+__all__ = ["Contrast", "LinearFigure", "linear_figure", "linearise", "student_interval"]
 
 
 class Contrast(NamedTuple):
@@ -43,15 +43,17 @@ class LinearFigure(NamedTuple):
     n_effective: float
 
 
-def contributions(contrast: Contrast, n_units: int) -> NDArray[np.float64]:
-    """Return what each fold unit contributes to the figure's error, shape (n_units,): Taylor terms of the weighted cell means.
+def linearise(contrast: Contrast, n_units: int) -> tuple[float, NDArray[np.float64]]:
+    """Return the figure, and what each fold unit contributes to its error, shape (n_units,): Taylor terms of the cell means.
 
     Units are 0 to `n_units` - 1; one without photos contributes 0. Every cell must hold a photo.
     """
     correct, weights, units, cells, coefficients = contrast
     total = np.bincount(cells, weights)
     means = np.bincount(cells, weights * correct) / total
-    return np.bincount(units, coefficients[cells] * weights * (correct - means[cells]) / total[cells], n_units)
+    influence = coefficients[cells] * weights * (correct - means[cells]) / total[cells]
+    by_unit: NDArray[np.float64] = np.bincount(units, influence, n_units).astype(np.float64)
+    return float((coefficients * means).sum()), by_unit
 
 
 def linear_figure(contrast: Contrast, *, correlation: float, level: float = 0.95) -> LinearFigure:
@@ -77,19 +79,18 @@ def linear_figure(contrast: Contrast, *, correlation: float, level: float = 0.95
     correct, weights, units, cells, coefficients = contrast
     if coefficients.size == 0 or (np.bincount(cells, minlength=coefficients.size) == 0).any():
         raise UsageError("a figure over groups needs a photo in each of them; leave empty groups out")
-    means = np.bincount(cells, weights * correct) / np.bincount(cells, weights)
-    value = float((coefficients * means).sum())
     codes = np.unique(units, return_inverse=True)[1].reshape(-1)
     sizes = effective_sizes(weights, codes, cells, correlation)
     ceiling = float(np.abs(coefficients[coefficients > 0]).sum())
     floor = -float(np.abs(coefficients[coefficients < 0]).sum())
     n_units = int(codes.max()) + 1
-    by_unit = contributions(contrast._replace(units=codes), n_units)
+    value, by_unit = linearise(contrast._replace(units=codes), n_units)
     if n_units == 1:
         return LinearFigure(value, floor, ceiling, 1.0, n_units, float(sizes.sum()))
     error = math.sqrt(n_units / (n_units - 1) * float((by_unit**2).sum()))
     # Linearised terms of cells that are all right or all wrong vanish up to rounding.
     if error < 1e-12:
+        means = np.bincount(cells, weights * correct) / np.bincount(cells, weights)
         accuracies = [float(mean) for mean in np.clip(means, 0.0, 1.0)]
         low, high = combined(accuracies, sizes.tolist(), coefficients.tolist(), level=level)
         p_value = combined_p(accuracies, sizes.tolist(), coefficients.tolist())

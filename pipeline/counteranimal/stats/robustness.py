@@ -22,8 +22,8 @@ _SAME = 1e-9  # accuracies closer than this on the logit scale are one accuracy
 class Accuracies(NamedTuple):
     """Accuracies of M models on the same photos of two groups, and what each of G fold units contributes to their errors.
 
-    `common`, `counter` have shape (M,), fractions; `contributions` shape (2, M, G), common first, as `stats.contributions`
-    returns them, 0 for accuracies that are taken as given; `n_common`, `n_counter` count photos; `n_units` the fold units that
+    `common`, `counter` have shape (M,), fractions; `contributions` shape (2, M, G), common first, as `stats.linearise` returns
+    them, 0 for accuracies that are taken as given; `n_common`, `n_counter` count photos; `n_units` the fold units that
     have photos in either group.
     """
 

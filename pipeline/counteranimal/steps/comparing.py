@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from counteranimal.errors import UsageError
-from counteranimal.evaluate.compare import compare_models, compare_with_paper, paper_models
+from counteranimal.evaluate.compare import compare_models
 from counteranimal.evaluate.document import rules_of
+from counteranimal.evaluate.paper import compare_with_paper, paper_models
 from counteranimal.evaluate.predictions import prediction_files, read_predictions
 from counteranimal.evaluate.results import results_table
 from counteranimal.release.read import Release
