@@ -13,7 +13,7 @@ from counteranimal.errors import IntegrityError, PolicyError, UpstreamError, Usa
 from counteranimal.release.read import open_release
 from counteranimal.settings import load_settings
 from counteranimal.steps import comparing, restoring
-from counteranimal.steps.publishing import evaluate_release, evaluator_of, headline, rescore_release
+from counteranimal.steps.publishing import evaluate_release, evaluator_of, headline, labels_of, rescore_release
 from counteranimal.steps.verification import check_release
 
 __all__ = ["register"]
@@ -120,6 +120,18 @@ def evaluate(
             "--against", help="Hash list of a training or reference set to look for the photos in. Repeatable."
         ),
     ] = None,
+    names: Annotated[
+        str | None, typer.Option("--names", help="Class names in prompts: wordnet (the paper's, default) or openai.")
+    ] = None,
+    templates: Annotated[
+        str | None, typer.Option("--templates", help="Prompts: paper (one sentence, default) or openai80.")
+    ] = None,
+    label_space: Annotated[
+        Path | None,
+        typer.Option(
+            "--label-space", help="TOML file of labels and their ImageNet indices, judged as one more protocol."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate models on a frozen release: accuracy on common and counter, the drop, an interval beside every figure."""
@@ -130,8 +142,13 @@ def evaluate(
         raise UsageError("--from scores what models have answered, so it takes no --model; leave one of the two out")
     if not (model or predictions):
         raise UsageError("no model is named; pass --model, for example --model efficientnet-lite2")
+    if predictions and (names or templates or label_space):
+        raise UsageError(
+            "--from scores answers to the labels they were made with, so it takes no --names, --templates or --label-space"
+        )
+    labels = labels_of(names or "wordnet", templates or "paper", label_space)
     opened = open_release(release)
-    evaluator = evaluator_of(load_settings(), against or ())
+    evaluator = evaluator_of(load_settings(), against or (), labels)
     if predictions:
         outcome = rescore_release(evaluator, opened, predictions, photos=photos, out=out)
     elif model and photos:

@@ -96,6 +96,7 @@ def results_document(
             "not_evaluated": _not_evaluated(origin.protocols, predictions),
             "names": origin.names,
             "templates": origin.templates,
+            "label_space": origin.label_space,
             "tie_rule": TIE_RULE,
             "view": VIEW,
             "intervals": _INTERVALS,

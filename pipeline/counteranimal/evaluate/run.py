@@ -94,6 +94,9 @@ class Evaluator:
             If no model is named, or one twice.
         """
         started = self.clock()
+        for class_id, indices in release.class_indices.items():
+            for protocol in self.labels.protocols:
+                self.labels.question(protocol, class_id, indices)
         entries = release.entries.to_pylist()
         folder = PhotoFolder(photos)
         _check_photos(entries, folder)
@@ -171,6 +174,7 @@ class Evaluator:
             protocols=tuple(labels.protocols),
             device=self._device(),
             versions=versions(),
+            label_space=labels.space.record() if labels.space else None,
         )
         found = kept(path, statement.key(labels))
         if found is None:

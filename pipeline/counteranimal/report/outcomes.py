@@ -14,7 +14,7 @@ from counteranimal.report.marks import label_of, sublabel_of
 
 __all__ = ["FOLDS", "PROTOCOLS", "headline", "protocols_of"]
 
-PROTOCOLS = {"1v1000": "1 vs 1000", "1v20": "1 vs 20"}
+PROTOCOLS = {"1v1000": "1 vs 1000", "1v20": "1 vs 20", "custom": "own label space"}
 FOLDS = {
     "report": "report fold: photos that took no part in choosing the backgrounds",
     "report_without_overlap": "report fold, without the photos that hash lists hold",

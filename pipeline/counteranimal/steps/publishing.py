@@ -23,8 +23,10 @@ from counteranimal.errors import PolicyError, UsageError
 from counteranimal.evaluate.engine import Labels, candidates_1v20
 from counteranimal.evaluate.overlap import NOT_CHECKED, Compare, TrainingOverlap
 from counteranimal.evaluate.predictions import prediction_files
+from counteranimal.evaluate.protocols import STANDARD
 from counteranimal.evaluate.results import WITHOUT_OVERLAP
 from counteranimal.evaluate.run import Evaluator
+from counteranimal.evaluate.spaces import read_label_space
 from counteranimal.freeze import draft as freeze_draft
 from counteranimal.freeze import export as freeze_export
 from counteranimal.freeze import photos as freeze_photos
@@ -61,6 +63,7 @@ __all__ = [
     "gallery",
     "headline",
     "keys",
+    "labels_of",
     "list_withdrawn",
     "release_of",
     "report",
@@ -160,13 +163,22 @@ def evaluate(run: Run, *, version: str, models: Sequence[str] = ()) -> Outcome:
     release = open_release(release_of(run, version))
     out = run.workspace.folder("evaluations") / version
     compare = _comparing(stored(run.workspace), run.settings)
-    evaluator = Evaluator(run.settings, store=embeddings_of(run.workspace), compare=compare)
+    chosen_by = run.recipe.evaluate
+    labels = Labels(names=chosen_by.names, templates=chosen_by.templates, protocols=chosen_by.protocols)
+    evaluator = Evaluator(run.settings, labels, store=embeddings_of(run.workspace), compare=compare)
     return evaluate_release(evaluator, release, chosen, photos=run.workspace.folder("photos"), out=out)
 
 
-def evaluator_of(settings: Settings, against: Sequence[Path] = ()) -> Evaluator:
+def evaluator_of(settings: Settings, against: Sequence[Path] = (), labels: Labels | None = None) -> Evaluator:
     """Return how somebody without a workspace evaluates; `against` are hash lists of training or reference sets."""
-    return Evaluator(settings, compare=_comparing(read_lists(against), settings))
+    return Evaluator(settings, labels or Labels(), compare=_comparing(read_lists(against), settings))
+
+
+def labels_of(names: str, templates: str, label_space: Path | None) -> Labels:
+    """Return what models choose between; a label space of one's own is judged beside the standard protocols."""
+    if label_space is None:
+        return Labels(names, templates)
+    return Labels(names, templates, (*STANDARD, "custom"), space=read_label_space(label_space))
 
 
 def evaluate_release(
