@@ -20,6 +20,7 @@ from counteranimal.dedupe.hash_list import HashList
 from counteranimal.dedupe.reference import stored
 from counteranimal.dedupe.released import held_against, read_lists
 from counteranimal.errors import PolicyError, UsageError
+from counteranimal.evaluate.citation import citation
 from counteranimal.evaluate.engine import Labels, candidates_1v20
 from counteranimal.evaluate.overlap import NOT_CHECKED, Compare, TrainingOverlap
 from counteranimal.evaluate.predictions import prediction_files
@@ -41,7 +42,8 @@ from counteranimal.release.photos import PhotoFolder
 from counteranimal.release.read import Release, open_release
 from counteranimal.release.withdrawn import read_withdrawn
 from counteranimal.report.gallery import write_gallery
-from counteranimal.report.gather import gather
+from counteranimal.report.gather import gather, gather_evaluation
+from counteranimal.report.leaderboard import write_leaderboard
 from counteranimal.report.page import write_report
 from counteranimal.report.summary import summary_text
 from counteranimal.settings import Settings
@@ -52,6 +54,7 @@ from counteranimal.steps.rechecking import leave_out
 from counteranimal.steps.rounds import agreement
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.steps.splitting import choose_splits, embeddings_of, per_class_rule, photo_set
+from counteranimal.workspace import write_atomically
 
 __all__ = [
     "evaluate",
@@ -68,6 +71,8 @@ __all__ = [
     "release_of",
     "report",
 ]
+
+CITATION = "CITATION.txt"
 
 
 def release_of(run: Run, version: str) -> Path:
@@ -204,8 +209,15 @@ def rescore_release(
 
 
 def _evaluated(release: Release, models: int, results: pa.Table, out: Path) -> Outcome:
+    document = json.loads((out / "results.json").read_bytes())
+    cited = citation(release, document)
+    write_atomically(out / CITATION, cited.encode())
+    page = write_leaderboard(out, context=gather_evaluation(release, out, citation=cited))
     counts = {"photos": len(release.entries), "models": models, "figures": len(results), "results": str(out)}
-    return Outcome("evaluate", {**counts, "training_overlap": _overlap_words(out)})
+    overlap = _overlap_words(document["counteranimal"]["training_overlap"])
+    return Outcome(
+        "evaluate", {**counts, "training_overlap": overlap, "page": str(page), "citation": str(out / CITATION)}
+    )
 
 
 def _comparing(lists: Sequence[HashList], settings: Settings) -> Compare | None:
@@ -219,8 +231,7 @@ def _comparing(lists: Sequence[HashList], settings: Settings) -> Compare | None:
     return compare
 
 
-def _overlap_words(out: Path) -> str:
-    overlap = json.loads((out / "results.json").read_bytes())["counteranimal"]["training_overlap"]
+def _overlap_words(overlap: Any) -> str:
     if overlap == NOT_CHECKED:
         return NOT_CHECKED
     names = ", ".join(item["name"] for item in overlap["lists"])
