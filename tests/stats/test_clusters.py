@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import f_oneway
 from scipy.stats import t as student
 
 from counteranimal.errors import UsageError
@@ -157,6 +159,55 @@ def test_intervals_cover_the_truth_under_clusters() -> None:
     assert hits["plain"] / rounds < 0.89
     assert 0.92 <= hits["group"] / rounds <= 0.98
     assert 0.92 <= hits["macro"] / rounds <= 0.98
+
+
+def test_classes_of_one_unit_do_not_look_certain() -> None:
+    """Twelve of twenty classes have one unit, with photos in both groups: the interval still covers, as the plain terms would not."""
+    rng = np.random.default_rng(21)
+    classes, size, rounds, hits, plain_hits = 20, 4, 400, 0, 0
+    per_class = np.array([1] * 12 + [3] * 8)
+    unit = np.repeat(np.arange(per_class.sum()), 2 * size)
+    cells = np.repeat(np.repeat(np.arange(classes), per_class), 2 * size) * 2 + np.tile(
+        np.repeat([0, 1], size), per_class.sum()
+    )
+    coefficients = np.tile([1 / classes, -1 / classes], classes)
+    for _ in range(rounds):
+        parts = [clustered(rng, units=int(per_class.sum()), size=size, accuracy=a, rho=0.3) for a in (0.75, 0.55)]
+        correct = np.stack(parts, axis=1).ravel()
+        given = Contrast(correct, np.ones(correct.size), unit, cells, coefficients)
+        figure = linear_figure(given, correlation=0.3)
+        means = np.bincount(cells, correct) / np.bincount(cells)
+        own = np.bincount(unit, coefficients[cells] * (correct - means[cells]) / np.bincount(cells)[cells])
+        reach = student.ppf(0.975, 35) * math.sqrt(36 / 35 * (own**2).sum())
+        hits += figure.low <= 0.2 <= figure.high
+        plain_hits += abs(figure.value - 0.2) <= reach
+    assert hits / rounds >= 0.93
+    assert plain_hits / rounds < 0.85
+
+
+def test_linear_figures_agree_with_a_cluster_robust_regression() -> None:
+    """Weighted cell means, their contrast, error and t interval equal statsmodels' WLS on cell indicators with clustered errors."""
+    rng = np.random.default_rng(5)
+    n, units = 240, 40
+    unit, cells = rng.integers(0, units, n), rng.integers(0, 4, n)
+    unit[:units] = np.arange(units)
+    weights, correct = rng.uniform(0.5, 3.0, n), (rng.random(n) < 0.6).astype(float)
+    coefficients = np.array([0.5, -0.5, 0.5, -0.5])
+    fitted = sm.WLS(correct, np.eye(4)[cells], weights=weights).fit(
+        cov_type="cluster", cov_kwds={"groups": unit, "use_correction": False}
+    )
+    figure = linear_figure(Contrast(correct, weights, unit, cells, coefficients), correlation=0.0)
+    error = math.sqrt(units / (units - 1) * float(coefficients @ fitted.cov_params() @ coefficients))
+    assert figure.value == pytest.approx(float(coefficients @ fitted.params), abs=1e-12)
+    assert figure.high - figure.value == pytest.approx(student.ppf(0.975, units - 1) * error, abs=1e-12)
+
+
+def test_anova_correlation_agrees_with_scipy() -> None:
+    """In one group of equal units the mean squares are those of SciPy's one-way analysis of variance."""
+    parts = clustered(np.random.default_rng(6), units=12, size=5, accuracy=0.6, rho=0.3)
+    ratio = f_oneway(*parts).statistic  # MSB / MSW, so rho = (F - 1) / (F - 1 + m)
+    rho = intraclass_correlation(parts.ravel(), np.zeros(60, dtype=int), np.repeat(np.arange(12), 5))
+    assert rho == pytest.approx((ratio - 1) / (ratio - 1 + 5))
 
 
 def test_combined_interval_of_one_accuracy_is_wilson() -> None:

@@ -48,7 +48,7 @@ def paired_difference(
     """Return the difference of two models' macro figure, resampling fold units with replacement inside each class.
 
     Both models see the same draw, so what makes a photo hard for both cancels. A draw that empties a class's group is
-    repeated. Percentile interval and p-value (Davison and Hinkley 1997, 4.4 and 5.3).
+    repeated. Classes of a single unit cannot be drawn from; they are drawn among each other, as one stratum. Percentile interval and p-value (Davison and Hinkley 1997, 4.4 and 5.3).
 
     Raises
     ------
@@ -60,13 +60,20 @@ def paired_difference(
         raise UsageError("no class has a pair, so there is no difference to draw; choose a split with pairs")
     value = np.zeros(1)
     drawn = np.zeros(draws)
+    single: list[float] = []
     for label in classes:
         sums = _sums_by_unit(sample, sample.classes == label)
         whole = sums.sum(axis=0, keepdims=True)
         if (whole[:, [0, 3]] == 0).any():
             raise UsageError("a class without a common or a counter photo cannot be compared; leave it out")
         value += _figure(whole, figure) / classes.size
-        drawn += _figure(_draw(sums, draws, rng), figure) / classes.size
+        if len(sums) == 1:
+            single.append(float(_figure(whole, figure)[0]))
+        else:
+            drawn += _figure(_draw(sums, draws, rng), figure) / classes.size
+    if single:
+        counts = rng.multinomial(len(single), np.full(len(single), 1.0 / len(single)), size=draws)
+        drawn += counts @ np.array(single) / classes.size
     ends = np.quantile(drawn, [0.5 - level / 2.0, 0.5 + level / 2.0])
     interval = Interval(float(ends[0]), float(ends[1]))
     # The observed sample counts as one draw, so that p is never 0.

@@ -46,14 +46,33 @@ class LinearFigure(NamedTuple):
 def linearise(contrast: Contrast, n_units: int) -> tuple[float, NDArray[np.float64]]:
     """Return the figure, and what each fold unit contributes to its error, shape (n_units,): Taylor terms of the cell means.
 
-    Units are 0 to `n_units` - 1; one without photos contributes 0. Every cell must hold a photo.
+    Units are 0 to `n_units` - 1; one without photos contributes 0. Every cell must hold a photo. A cell whose photos all come from
+    one unit cannot show how units differ, and its own terms add up to 0; there the distance to the mean over the cells of the
+    same sign stands in (Lumley 2010, 2.2: single units "adjusted"), which errs on the side of a wider interval.
     """
     correct, weights, units, cells, coefficients = contrast
     total = np.bincount(cells, weights)
     means = np.bincount(cells, weights * correct) / total
-    influence = coefficients[cells] * weights * (correct - means[cells]) / total[cells]
+    centre = np.where(_of_one_unit(units, cells), _side_means(means, coefficients), means)
+    influence = coefficients[cells] * weights * (correct - centre[cells]) / total[cells]
     by_unit: NDArray[np.float64] = np.bincount(units, influence, n_units).astype(np.float64)
     return float((coefficients * means).sum()), by_unit
+
+
+def _of_one_unit(units: NDArray[np.intp], cells: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which cells hold photos of one unit only."""
+    step = int(units.max()) + 1
+    return np.asarray(np.bincount(np.unique(cells * step + units) // step) == 1)
+
+
+def _side_means(means: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return, for each cell, the mean over the cells whose coefficient has its sign, weighted as the figure weighs them."""
+    sides = np.sign(coefficients)
+    centre = np.zeros_like(means)
+    for side in np.unique(sides[sides != 0]):
+        here = sides == side
+        centre[here] = np.average(means[here], weights=np.abs(coefficients[here]))
+    return centre
 
 
 def linear_figure(contrast: Contrast, *, correlation: float, level: float = 0.95) -> LinearFigure:
