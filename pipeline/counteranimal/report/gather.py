@@ -66,7 +66,8 @@ def gather(
     pairs["clusters"] = clusters
     fields: dict[str, Any] = {
         "title": title,
-        **(_of_release(release, evaluation) if release else {}),
+        **_of_release(release),
+        **_of_evaluation(evaluation),
         "conservation": _conservation(workspace),
         "cluster_reasons": Counter(clusters.column("reason").to_pylist()),
         "votes": Counter(workspace.table_or_empty("votes").column("status").to_pylist()),
@@ -98,19 +99,17 @@ def gather_evaluation(release: Release, evaluation: Path, *, citation: str) -> R
         references=_references(None, release),
         caveats=release.manifest["caveats"],
         citation=citation,
-        **_of_release(release, evaluation),
+        **_of_release(release),
+        **_of_evaluation(evaluation),
     )
 
 
-def _of_release(release: Release, evaluation: Path | None) -> dict[str, Any]:
-    """Return what a release and its evaluation say of themselves."""
-    return {
-        "release": Origin(release.name, release.version, release.digest),
-        "agreement": release.agreement,
-        "results": _results(evaluation),
-        **_document(evaluation),
-        "selectors": release.selectors,
-    }
+def _of_release(release: Release | None) -> dict[str, Any]:
+    """Return what a release says of itself; nothing while none is frozen."""
+    if release is None:
+        return {}
+    origin = Origin(release.name, release.version, release.digest)
+    return {"release": origin, "agreement": release.agreement, "selectors": release.selectors}
 
 
 def _references(workspace: Workspace | None, release: Release | None) -> list[str]:
@@ -149,14 +148,8 @@ def _credit_of(workspace: Workspace) -> Callable[[str], str]:
     return credit
 
 
-def _results(evaluation: Path | None) -> pa.Table:
-    if evaluation is None:
-        return tables.empty("results")
-    return tables.read(evaluation / "results.parquet", "results")
-
-
-def _document(evaluation: Path | None) -> dict[str, Any]:
-    """Return what an evaluation says of itself in results.json; nothing without one."""
+def _of_evaluation(evaluation: Path | None) -> dict[str, Any]:
+    """Return the results of an evaluation and what it says of itself in results.json; nothing without one."""
     if evaluation is None:
         return {}
     path = evaluation / "results.json"
@@ -165,6 +158,7 @@ def _document(evaluation: Path | None) -> dict[str, Any]:
         about = document["counteranimal"]
         overlap = about["training_overlap"]
         return {
+            "results": tables.read(evaluation / "results.parquet", "results"),
             "identities": _identities(document),
             "training_overlap": {} if isinstance(overlap, str) else dict(overlap),
             "lines": list(about["effective_robustness"]),

@@ -283,9 +283,10 @@ def report(run: Run, *, version: str | None = None, out: Path | None = None) -> 
 
 
 def headline(out: Path) -> str:
-    """Return the macro drop of every model, one line each, from `results.parquet`: on the report fold, with and without photos found."""
+    """Return the macro drop of every model, one line each, from `results.parquet`: the report fold first, with and without photos found."""
     lines = []
-    for row in tables.read(out / "results.parquet", "results").to_pylist():
+    rows = tables.read(out / "results.parquet", "results").to_pylist()
+    for row in sorted(rows, key=lambda row: row["fold"].startswith("all")):
         fold, without, _ = row["fold"].partition(WITHOUT_OVERLAP)
         if row["class_id"] == "*" and row["figure"] == "macro_drop" and fold in {"report", "all"}:
             interval = "" if row["low"] is None else f" [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
