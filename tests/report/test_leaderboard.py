@@ -61,6 +61,7 @@ def evaluated(change: Callable[..., ReportContext], context: ReportContext) -> R
         lines=[line, few],
         worst_groups={("stand-in", "report", "1v1000", "stand-in"): worst},
         asked=ASKED,
+        caveats=["votes by programs"],
         citation=f"cite {HOSTILE}",
     )
 
@@ -89,10 +90,10 @@ def test_every_number_of_the_page_is_in_its_document(tmp_path: Path, evaluated: 
 def test_marks_worst_group_line_and_citation_are_said(tmp_path: Path, evaluated: ReportContext) -> None:
     """The selection model is marked, the worst group is named with its n, the line with its models, and the text to cite is text."""
     text = write_leaderboard(tmp_path, context=evaluated).read_text(encoding="utf-8")
-    for words in ("◆", "selection model: it chose the backgrounds", "zebra, counter", "none of n_min photos",
+    for words in ("◆", "selection model: it chose the backgrounds", "zebra, counter", "picked for being the lowest",
                   "drawn by 3 ImageNet models of the families efficientnet, vit",
                   "Effective robustness: not enough models (3 ImageNet models of 1 families)", "wordnet, paper",
-                  "cite &lt;img src=x"):  # fmt: skip
+                  "votes by programs", "cite &lt;img src=x"):  # fmt: skip
         assert words in text
     assert 'class="fit"' in text
     # The report of a workspace shows the same results.

@@ -6,6 +6,7 @@ Decides which part of a report needs no workspace. Numbers, plots and tables are
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ def write_leaderboard(out: Path, *, context: ReportContext) -> Path:
     EnvironmentFailure
         If the folder cannot be written or the disk is full.
     """
-    whole = report_numbers(context)
-    numbers = {name: whole[name] for name in _PARTS} | {"citation": context.citation}
+    whole = report_numbers(replace(context, caveats=()))
+    # The release's own caveats stand apart: many say in other words what follows from the data.
+    numbers = {name: whole[name] for name in _PARTS} | {"stated": list(context.caveats), "citation": context.citation}
     space = context.asked.get("label_space")
     numbers["labels"] = len(space["labels"]) if space else None
     shared = shared_words(numbers) | {"plots": outcome_plots(numbers)}

@@ -242,17 +242,26 @@ def scatter(points: Sequence[Point], line_through: tuple[float, float], *, title
         )
     )
     body = [*_logit_frame(x, y), *_lines(x, y, line_through)]
-    below = 0.0
-    for point in sorted(named, key=lambda point: -point.logits[1]):
-        here = x.at(point.logits[0]), y.at(point.logits[1])
-        below = max(here[1], below + _LABEL_STEP)
+    named.sort(key=lambda point: -point.logits[1])
+    for point, height in zip(named, _apart([y.at(point.logits[1]) for point in named], float(bottom)), strict=True):
         body += [
-            line(*here, WIDTH - 180, below, "leader"),
-            text(WIDTH - 176, below + 4, f"{point.sign} {_cut(point.label, 24)}".strip(), cls="small"),
+            line(x.at(point.logits[0]), y.at(point.logits[1]), WIDTH - 180, height, "leader"),
+            text(WIDTH - 176, height + 4, f"{point.sign} {_cut(point.label, 24)}".strip(), cls="small"),
         ]
     body += [_point(x.at(point.logits[0]), y.at(point.logits[1]), point) for point in points]
-    height = max(bottom, below) + 46
-    return document(body, size=(WIDTH, height), title=title, description="The table beside it has the distances.")
+    return document(body, size=(WIDTH, bottom + 46), title=title, description="The table beside it has the distances.")
+
+
+def _apart(wanted: Sequence[float], bottom: float) -> list[float]:
+    """Return ascending heights a label's step apart, each as near above what is wanted as those below it leave room for."""
+    placed: list[float] = []
+    for height in wanted:
+        placed.append(max(height, placed[-1] + _LABEL_STEP) if placed else height)
+    limit = bottom
+    for position in range(len(placed) - 1, -1, -1):
+        placed[position] = min(placed[position], limit)
+        limit = placed[position] - _LABEL_STEP
+    return placed
 
 
 def _point(x: float, y: float, point: Point) -> str:
