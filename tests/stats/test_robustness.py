@@ -113,7 +113,7 @@ def test_contributions_are_the_derivative_of_the_whole_estimate() -> None:
         means = np.array([linearise(item, given.n_units)[0] for item in moved]).reshape(2, 7)
         _, after = effective_robustness(given._replace(common=means[0], counter=means[1]), World.drawing)
         variance += np.array([(b.value - a.value) / 0.001 for a, b in zip(before, after, strict=True)]) ** 2
-    errors = np.sqrt(given.n_units / (given.n_units - 1) * variance)
+    errors = np.sqrt(given.n_units / (given.n_units - 1) * variance)  # every unit has photos in both groups
     from scipy.stats import t
 
     reach = t.ppf(0.975, given.n_units - 1) * errors

@@ -110,8 +110,8 @@ def _one(
     record: dict[str, Any] = {"models": drawing, "families": families, "from": "the paper" if printed else "evaluated"}
     if len(drawing) < LEAST_MODELS or len(families) < LEAST_FAMILIES:
         why = (
-            f"{len(drawing)} ImageNet models of {len(families)} families took no part in the choice; "
-            f"{LEAST_MODELS} of {LEAST_FAMILIES} are needed"
+            f"ImageNet models that took no part in the choice: {len(drawing)}, families: {len(families)}; "
+            f"needed are {LEAST_MODELS} of {LEAST_FAMILIES}"
         )
         return [], {"status": "not enough models", "why": why, **record}
     whole = _with_printed(accuracies, printed)

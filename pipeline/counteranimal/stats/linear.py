@@ -44,25 +44,32 @@ class LinearFigure(NamedTuple):
 
 
 def linearise(contrast: Contrast, n_units: int) -> tuple[float, NDArray[np.float64]]:
-    """Return the figure, and what each fold unit contributes to its error, shape (n_units,): Taylor terms of the cell means.
+    """Return the figure, and what each fold unit contributes to its error, shape (n_units,); the variance is the sum of squares.
 
-    Units are 0 to `n_units` - 1; one without photos contributes 0. Every cell must hold a photo. A cell whose photos all come from
-    one unit cannot show how units differ, and its own terms add up to 0; there the distance to the mean over the cells of the
-    same sign stands in (Lumley 2010, 2.2: single units "adjusted"), which errs on the side of a wider interval.
+    Taylor terms of the weighted cell means, those of a cell times sqrt(h / (h - 1)) for its h units: where all G units have photos
+    in every cell that is G/(G-1) sum(u_g^2), and where cells hold few units it is what keeps their spread from being
+    underestimated (Särndal, Swensson and Wretman 1992, 3.7 and 5.6). A cell of one unit shows no spread, and its own terms add up to
+    0; there the distance to the mean over the cells of the same sign stands in (Lumley 2010, 2.2: single units "adjusted").
+
+    Parameters
+    ----------
+    contrast : Contrast
+        Every cell must hold a photo.
+    n_units : int
+        Units are 0 to `n_units` - 1; one without photos contributes 0.
     """
     correct, weights, units, cells, coefficients = contrast
     total = np.bincount(cells, weights)
     means = np.bincount(cells, weights * correct) / total
-    centre = np.where(_of_one_unit(units, cells), _side_means(means, coefficients), means)
-    influence = coefficients[cells] * weights * (correct - centre[cells]) / total[cells]
+    inside = np.bincount(np.unique(cells * n_units + units) // n_units)
+    single = inside == 1
+    centre = np.where(single, _side_means(means, coefficients), means)
+    # Single units are compared with each other, so there it is all units that are one too many.
+    spread = np.where(single, np.unique(units).size, inside)
+    factor = np.sqrt(spread / np.maximum(spread - 1, 1))
+    influence = (coefficients * factor / total)[cells] * weights * (correct - centre[cells])
     by_unit: NDArray[np.float64] = np.bincount(units, influence, n_units).astype(np.float64)
     return float((coefficients * means).sum()), by_unit
-
-
-def _of_one_unit(units: NDArray[np.intp], cells: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Return which cells hold photos of one unit only."""
-    step = int(units.max()) + 1
-    return np.asarray(np.bincount(np.unique(cells * step + units) // step) == 1)
 
 
 def _side_means(means: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -78,8 +85,8 @@ def _side_means(means: NDArray[np.float64], coefficients: NDArray[np.float64]) -
 def linear_figure(contrast: Contrast, *, correlation: float, level: float = 0.95) -> LinearFigure:
     """Return a combination of weighted group means with its cluster-robust interval.
 
-    Taylor linearisation of ratio means, the ultimate-cluster variance G/(G-1) sum(u_g^2) over fold units g, and Student's t
-    with G-1 degrees (Särndal, Swensson and Wretman 1992, 5.6). With one unit the interval is the whole range. Where the
+    Taylor linearisation of ratio means, the ultimate-cluster variance over fold units (`linearise`), and Student's t with G-1
+    degrees. With one unit the interval is the whole range. Where the
     variance is 0 because every cell is all right or all wrong, the Wilson intervals of the cells are combined instead: no
     finite sample is certain.
 
@@ -106,7 +113,7 @@ def linear_figure(contrast: Contrast, *, correlation: float, level: float = 0.95
     value, by_unit = linearise(contrast._replace(units=codes), n_units)
     if n_units == 1:
         return LinearFigure(value, floor, ceiling, 1.0, n_units, float(sizes.sum()))
-    error = math.sqrt(n_units / (n_units - 1) * float((by_unit**2).sum()))
+    error = math.sqrt(float((by_unit**2).sum()))
     # Linearised terms of cells that are all right or all wrong vanish up to rounding.
     if error < 1e-12:
         means = np.bincount(cells, weights * correct) / np.bincount(cells, weights)

@@ -144,5 +144,5 @@ def _measured(value: float, by_unit: NDArray[np.float64], n_units: int, level: f
     # No unit tells, or none can contradict another: an interval of width 0 would claim certainty.
     if n_units < 2 or squares < 1e-24:
         return Robustness(value, None, None)
-    low, high = student_interval(value, math.sqrt(n_units / (n_units - 1) * squares), n_units - 1, level)
+    low, high = student_interval(value, math.sqrt(squares), n_units - 1, level)
     return Robustness(value, max(low, -1.0), min(high, 1.0))
