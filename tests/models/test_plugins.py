@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shutil
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,11 @@ from counteranimal.cli import app
 from counteranimal.errors import MissingDependency, UsageError
 from counteranimal.models import load_model
 from counteranimal.models.registry import require_known
+from counteranimal.recipe import EvaluateRules
 from counteranimal.settings import Settings
+from counteranimal.steps import publishing
+from counteranimal.steps.run import Run
+from counteranimal.workspace import Workspace
 from tests.fakes.small_release import Released, released, small
 
 __all__ = ["released", "small"]
@@ -170,3 +176,21 @@ def test_a_module_in_memory_is_evaluated_as_the_page_says(
         found.append(document(out)["results"][0]["counteranimal"]["identity"])
     assert found[0]["spec"] == found[1]["spec"] == "our-network"
     assert found[0]["weights_sha256"] != found[1]["weights_sha256"]
+
+
+def test_a_recipes_labels_and_models_are_those_of_its_evaluation(
+    site: Path, weights: Path, released: Released, tmp_path: Path
+) -> None:
+    """`[evaluate]` of a recipe names models, names, templates and protocols, and its evaluation says the same."""
+    assert site.is_file()
+    settings = Settings(home=tmp_path / "home", cache=tmp_path / "cache", workers=1, device="cpu")
+    workspace = Workspace(settings.home)
+    shutil.copytree(released.folder, workspace.folder("releases") / "1.0.0")
+    shutil.copytree(released.photos, workspace.folder("photos"), dirs_exist_ok=True)
+    asked = EvaluateRules(
+        models=(f"laboratory:{weights}",), protocols=("1v1000",), names="openai", templates="openai80"
+    )
+    recipe = released.small.recipe.model_copy(update={"evaluate": asked})
+    outcome = publishing.evaluate(Run(recipe, workspace, settings, datetime.now(UTC)), version="1.0.0")
+    about = document(Path(outcome.counts["results"]))["counteranimal"]
+    assert (about["names"], about["templates"], about["protocols"]) == ("openai", "openai80", ["1v1000"])
