@@ -163,17 +163,19 @@ def test_a_module_in_memory_is_evaluated_as_the_page_says(
     released: Released, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page's function runs as it stands; other weights under the same name get a digest of their own."""
-    scope: dict[str, Any] = {}
-    exec(blocks("python")[0], scope)  # noqa: S102 - the page's example
+    (tmp_path / "page_example.py").write_text(blocks("python")[0], encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    page = importlib.import_module("page_example")
     monkeypatch.setenv("COUNTERANIMAL_CACHE", str(tmp_path / "cache"))
     found = []
     for seed in (1, 2):
         torch.manual_seed(seed)
         module = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(12, 1000))
         out = tmp_path / str(seed)
-        results = scope["measure"](module, released.folder, released.photos, out)
+        results = page.measure(module, released.folder, released.photos, out)
         assert "macro_drop" in results.column("figure").to_pylist()
         found.append(document(out)["results"][0]["counteranimal"]["identity"])
+    sys.modules.pop("page_example", None)
     assert found[0]["spec"] == found[1]["spec"] == "our-network"
     assert found[0]["weights_sha256"] != found[1]["weights_sha256"]
 
