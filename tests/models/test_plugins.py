@@ -122,7 +122,7 @@ def test_the_pages_family_is_evaluated_by_its_spec(
         ("--templates mine", "unknown templates 'mine'; use paper or openai80"),
         ("--label-space {tmp}/none.toml", "cannot be read (No such file"),
         ("--label-space {tmp}/space.toml", "no label of birds holds an ImageNet index of class"),
-        ("--from {tmp} --names openai", "takes no --names"),
+        ("--from {tmp} --names openai", "leave out --names"),
     ],
 )
 def test_labels_that_cannot_be_are_refused(options: str, said: str, released: Released, tmp_path: Path) -> None:
