@@ -88,17 +88,18 @@ def test_classes_of_one_unit_are_drawn_among_each_other() -> None:
     assert (found.low, found.high) == pytest.approx((gains.mean() - reach, gains.mean() + reach), abs=0.1)
 
 
-def test_intervals_cover_and_p_values_are_even_where_models_do_not_differ() -> None:
-    """300 samples of two models whose drops are the same: the 95 % interval holds 0, and p below 5 % is as rare as it says."""
+@pytest.mark.parametrize(("classes", "units"), [(3, 30), (20, 2)], ids=["many units a class", "two units a class"])
+def test_intervals_cover_and_p_values_are_even_where_models_do_not_differ(classes: int, units: int) -> None:
+    """250 samples of two models whose drops are the same: the 95 % interval holds 0, and p below 5 % is as rare as it says."""
     rng = np.random.default_rng(12)
-    rounds, hits, small = 300, 0, 0
+    rounds, hits, small, size = 250, 0, 0, 4
+    unit = np.repeat(np.arange(classes * units), 2 * size)
+    counter = np.tile(np.repeat([False, True], size), classes * units)
     for _ in range(rounds):
-        n = 3 * 30 * 4
-        unit = np.repeat(np.arange(90), 4)
-        shared = np.repeat(rng.normal(0, 1, 90), 4)
-        counter = rng.random(n) < 0.5
-        right = [rng.normal(0.5, 1, n) + shared - 0.6 * counter > 0 for _ in range(2)]
-        given = PairedSample(np.repeat(np.arange(3), 120), counter, unit, np.ones(n), *(r.astype(float) for r in right))
+        shared = np.repeat(rng.normal(0, 1, classes * units), 2 * size)
+        own = [np.repeat(rng.normal(0, 0.7, 2 * classes * units), size) for _ in range(2)]
+        right = [rng.normal(0.5, 1, unit.size) + shared + one - 0.6 * counter > 0 for one in own]
+        given = PairedSample(unit // units, counter, unit, np.ones(unit.size), *(one.astype(float) for one in right))
         found = paired_difference(given, "drop", rng=rng, draws=400)
         hits += found.low <= 0.0 <= found.high
         small += found.p_value < 0.05
