@@ -176,6 +176,8 @@ def test_a_module_in_memory_is_evaluated_as_the_page_says(
         assert "macro_drop" in results.column("figure").to_pylist()
         found.append(document(out)["results"][0]["counteranimal"]["identity"])
     sys.modules.pop("page_example", None)
+    told(f"evaluate {released.folder} --from {out} -o {out}", 0, tmp_path)
+    assert "our-network" in (out / "leaderboard.md").read_text(encoding="utf-8")
     assert found[0]["spec"] == found[1]["spec"] == "our-network"
     assert found[0]["weights_sha256"] != found[1]["weights_sha256"]
 
