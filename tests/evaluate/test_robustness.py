@@ -86,6 +86,7 @@ def test_the_line_and_the_distances_are_those_of_scipy(release: Release) -> None
     assert {record["fold"] for record in found.records} == {"report", "select", "all"}
 
 
+@pytest.mark.case("I13")
 @pytest.mark.parametrize(
     ("names", "changes", "said"),
     [
