@@ -42,6 +42,7 @@ class TinyModel:
     seed: int = 0
     lineage: tuple[str, ...] = ()
     limit: int = 10**9
+    architecture: str = "tiny"
     batches: list[int] = field(default_factory=list)
 
     @property
@@ -49,7 +50,7 @@ class TinyModel:
         return ModelIdentity(
             spec=self.spec,
             family="imagenet",
-            architecture="tiny",
+            architecture=self.architecture,
             weights_sha256=f"{self.seed:064x}",
             lineage=self.lineage,
             preprocessing=self.preprocessing.key,

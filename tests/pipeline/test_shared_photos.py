@@ -107,6 +107,9 @@ def test_evaluation_covers_both_protocols_and_every_model(dogs_and_cats: Path, t
     assert "not CLIP" in text
     for model in models:
         assert model in text
+    # The page of figures says what this command finds; `--against` adds a fold and changes none.
+    page = (REPOSITORY / "docs" / "explanation" / "models-without-a-hub.md").read_text(encoding="utf-8")
+    assert page.endswith((out / "leaderboard.md").read_text(encoding="utf-8"))
 
 
 def test_breeds_freeze_with_no_pair(dogs_and_cats: Path, tmp_path: Path, shared_data: Path) -> None:

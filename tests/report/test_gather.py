@@ -73,12 +73,24 @@ def test_counts_photos_and_credits_come_from_the_workspace(filled: Workspace) ->
 def test_an_evaluation_is_read_with_its_identities(filled: Workspace, context: ReportContext, tmp_path: Path) -> None:
     """Results, identity records and what was found in hash lists come from the folder that the evaluator wrote."""
     tables.write(tmp_path / "results.parquet", context.results)
-    records = [{"counteranimal": {"identity": dict(record)}} for record in context.identities.values()]
+    worst = {"class_id": "otter", "group": "counter", "value": 0.5}
+    own = {
+        "protocol": "1v1000",
+        "splits": {"s": {"folds": {"report": {"worst_group": worst}, "all": {"worst_group": None}}}},
+    }
+    records = [{"counteranimal": {"identity": dict(record), **own}} for record in context.identities.values()]
+    asked = {"names": "openai", "templates": "paper", "label_space": None, "device": "cpu", "dtype": ["float32"]}
+    lines = [{"split": "s", "fold": "report", "protocol": "1v1000", "status": "not enough models"}]
     for overlap, expected in (("not checked", {}), (context.training_overlap, context.training_overlap)):
-        document = {"results": records, "counteranimal": {"training_overlap": overlap}}
+        document = {
+            "results": records,
+            "counteranimal": {"training_overlap": overlap, "effective_robustness": lines, **asked},
+        }
         (tmp_path / "results.json").write_text(json.dumps(document), encoding="utf-8")
         found = gather(filled, title="Demo", evaluation=tmp_path)
         assert found.results.equals(context.results)
+        assert (found.lines, found.asked) == (lines, asked)
+        assert found.worst_groups == {("s", "report", "1v1000", spec): worst for spec in context.identities}
         assert (found.identities, found.training_overlap) == (context.identities, expected)
 
 

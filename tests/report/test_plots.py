@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -63,3 +64,56 @@ def test_the_flow_is_as_long_as_its_counts() -> None:
     wide = [float(node.get("width", 0)) for node in root.iter() if node.get("height") == "34"]
     assert len(wide) == 2
     assert wide[0] / wide[1] == pytest.approx(3, rel=0.02)
+
+
+def points(number: int, label: str = "model") -> list[plots.Point]:
+    return [
+        plots.Point(f"{label} {n}", "◆" if n == 0 else "", (0.1 * n, 0.08 * n - 0.5), draws_line=n > 1)
+        for n in range(number)
+    ]
+
+
+def test_a_scatter_shows_who_draws_the_line_and_who_does_not() -> None:
+    """Circles draw the line, squares do not; line and diagonal are inside, every model has its label, and markup stays text."""
+    root = ET.fromstring(plots.scatter(points(6, HOSTILE), (-0.5, 0.8), title=HOSTILE))  # noqa: S314 - our own output
+    drawn = [node.get("class") for node in root.iter()]
+    assert (drawn.count("point drop"), drawn.count("point other"), drawn.count("fit"), drawn.count("same")) == (
+        4,
+        2,
+        1,
+        1,
+    )
+    words = [node.text or "" for node in root.iter() if node.get("class") == "small"]
+    assert len(words) == 6
+    assert sum(word.startswith("◆ ") for word in words) == 1
+    assert root.find(".//{*}script") is None
+
+
+def test_a_models_point_lies_on_the_line_that_goes_through_it() -> None:
+    """The fitted line passes through the pixels of a point on it, on both logit axes."""
+    through = [plots.Point("on", "", (x, 0.8 * x - 0.5), draws_line=True) for x in (0.0, 1.0, 2.0)]
+    root = ET.fromstring(plots.scatter(through, (-0.5, 0.8), title=""))  # noqa: S314 - our own output
+    [fit] = [
+        {key: float(node.get(key, 0)) for key in ("x1", "y1", "x2", "y2")}
+        for node in root.iter()
+        if node.get("class") == "fit"
+    ]
+    for node in root.iter():
+        if node.get("class") == "point drop":
+            share = (float(node.get("cx", 0)) - fit["x1"]) / (fit["x2"] - fit["x1"])
+            assert float(node.get("cy", 0)) == pytest.approx(fit["y1"] + share * (fit["y2"] - fit["y1"]), abs=0.5)
+
+
+def test_many_models_leave_labels_to_those_off_the_line() -> None:
+    """With 40 models only the two that do not draw the line are labelled, and labels never lie on each other."""
+    root = ET.fromstring(plots.scatter(points(40), (-0.5, 0.8), title=""))  # noqa: S314 - our own output
+    assert len([node for node in root.iter() if node.get("class") == "small"]) == 2
+    close = [plots.Point(f"m{n}", "", (0.0, 0.001 * n), draws_line=True) for n in range(9)]
+    root = ET.fromstring(plots.scatter(close, (0.0, 1.0), title=""))  # noqa: S314 - our own output
+    heights = sorted(float(node.get("y", 0)) for node in root.iter() if node.get("class") == "small")
+    assert all(upper - lower >= 14 for lower, upper in itertools.pairwise(heights))
+
+
+def test_no_models_draw_no_scatter() -> None:
+    """Nothing to show, nothing drawn."""
+    assert plots.scatter([], (0.0, 1.0), title="") == ""

@@ -72,3 +72,36 @@ def test_a_class_without_a_group_is_refused() -> None:
     given = PairedSample(np.zeros(1, int), np.array([False]), np.zeros(1, int), one, one, one)
     with pytest.raises(UsageError, match="leave it out"):
         paired_difference(given, "drop", rng=np.random.default_rng(0))
+
+
+def test_classes_of_one_unit_are_drawn_among_each_other() -> None:
+    """Ten classes of one observer each: the interval is that of ten differences, where draws within a class would give width 0."""
+    rng = np.random.default_rng(4)
+    gains = rng.integers(0, 2, 10).astype(float)
+    given = PairedSample(
+        np.repeat(np.arange(10), 2), np.tile([False, True], 10), np.repeat(np.arange(10), 2), np.ones(20),
+        np.stack([gains, np.zeros(10)], axis=1).ravel(), np.zeros(20),
+    )  # fmt: skip
+    found = paired_difference(given, "drop", rng=rng)
+    reach = 1.96 * gains.std() / np.sqrt(10)
+    assert found.value == pytest.approx(gains.mean())
+    assert (found.low, found.high) == pytest.approx((gains.mean() - reach, gains.mean() + reach), abs=0.1)
+
+
+@pytest.mark.parametrize(("classes", "units"), [(3, 30), (20, 2)], ids=["many units a class", "two units a class"])
+def test_intervals_cover_and_p_values_are_even_where_models_do_not_differ(classes: int, units: int) -> None:
+    """250 samples of two models whose drops are the same: the 95 % interval holds 0, and p below 5 % is as rare as it says."""
+    rng = np.random.default_rng(12)
+    rounds, hits, small, size = 250, 0, 0, 4
+    unit = np.repeat(np.arange(classes * units), 2 * size)
+    counter = np.tile(np.repeat([False, True], size), classes * units)
+    for _ in range(rounds):
+        shared = np.repeat(rng.normal(0, 1, classes * units), 2 * size)
+        own = [np.repeat(rng.normal(0, 0.7, 2 * classes * units), size) for _ in range(2)]
+        right = [rng.normal(0.5, 1, unit.size) + shared + one - 0.6 * counter > 0 for one in own]
+        given = PairedSample(unit // units, counter, unit, np.ones(unit.size), *(one.astype(float) for one in right))
+        found = paired_difference(given, "drop", rng=rng, draws=400)
+        hits += found.low <= 0.0 <= found.high
+        small += found.p_value < 0.05
+    assert 0.91 <= hits / rounds <= 0.98
+    assert 0.02 <= small / rounds <= 0.09

@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import f_oneway, ttest_ind
 from scipy.stats import t as student
 
 from counteranimal.errors import UsageError
@@ -157,6 +159,66 @@ def test_intervals_cover_the_truth_under_clusters() -> None:
     assert hits["plain"] / rounds < 0.89
     assert 0.92 <= hits["group"] / rounds <= 0.98
     assert 0.92 <= hits["macro"] / rounds <= 0.98
+
+
+@pytest.mark.parametrize(
+    "per_class",
+    [np.full(20, 2), np.array([1] * 12 + [3] * 8), np.ones(20, int)],
+    ids=["two units a class", "one or three", "one"],
+)
+def test_classes_of_few_units_do_not_look_certain(per_class: np.ndarray) -> None:
+    """Units with photos in both groups, few a class: intervals cover; plain terms times G/(G-1) would cover far less."""
+    rng = np.random.default_rng(21)
+    classes, size, rounds, hits, plain = len(per_class), 4, 400, 0, 0
+    n = int(per_class.sum())
+    unit = np.repeat(np.arange(n), 2 * size)
+    cells = np.repeat(np.repeat(np.arange(classes), per_class), 2 * size) * 2 + np.tile(np.repeat([0, 1], size), n)
+    coefficients = np.tile([1 / classes, -1 / classes], classes)
+    for _ in range(rounds):
+        parts = [clustered(rng, units=n, size=size, accuracy=accuracy, rho=0.3) for accuracy in (0.75, 0.55)]
+        correct = np.stack(parts, axis=1).ravel()
+        figure = linear_figure(Contrast(correct, np.ones(correct.size), unit, cells, coefficients), correlation=0.3)
+        means = np.bincount(cells, correct) / np.bincount(cells)
+        own = np.bincount(unit, (coefficients / np.bincount(cells))[cells] * (correct - means[cells]))
+        reach = student.ppf(0.975, n - 1) * math.sqrt(n / (n - 1) * (own**2).sum())
+        hits += figure.low <= 0.2 <= figure.high
+        plain += abs(figure.value - 0.2) <= reach
+    assert hits / rounds >= 0.92
+    assert plain / rounds < 0.86
+
+
+def test_linear_figures_agree_with_a_cluster_robust_regression() -> None:
+    """Where every unit has photos in every cell, contrast, error and t interval equal statsmodels' WLS with clustered errors."""
+    rng = np.random.default_rng(5)
+    n, units = 320, 40
+    unit, cells = np.tile(np.arange(units), 8), np.repeat(np.tile(np.arange(4), 2), units)
+    weights, correct = rng.uniform(0.5, 3.0, n), (rng.random(n) < 0.6).astype(float)
+    coefficients = np.array([0.5, -0.5, 0.5, -0.5])
+    fitted = sm.WLS(correct, np.eye(4)[cells], weights=weights).fit(
+        cov_type="cluster", cov_kwds={"groups": unit, "use_correction": False}
+    )
+    figure = linear_figure(Contrast(correct, weights, unit, cells, coefficients), correlation=0.0)
+    error = math.sqrt(units / (units - 1) * float(coefficients @ fitted.cov_params() @ coefficients))
+    assert figure.value == pytest.approx(float(coefficients @ fitted.params), abs=1e-12)
+    assert figure.high - figure.value == pytest.approx(student.ppf(0.975, units - 1) * error, abs=1e-12)
+
+
+def test_independent_groups_have_the_unpooled_variance() -> None:
+    """One photo a unit, two cells: the error is that of two independent means, s^2/n each, as Welch's test in SciPy has it."""
+    rng = np.random.default_rng(7)
+    first, second = (rng.random(30) < 0.8).astype(float), (rng.random(20) < 0.5).astype(float)
+    correct, cells = np.concatenate([first, second]), np.repeat([0, 1], [30, 20])
+    figure = linear_figure(Contrast(correct, np.ones(50), np.arange(50), cells, np.array([1.0, -1.0])), correlation=0.0)
+    error = (first.mean() - second.mean()) / ttest_ind(first, second, equal_var=False).statistic
+    assert figure.high - figure.value == pytest.approx(student.ppf(0.975, 49) * error, abs=1e-12)
+
+
+def test_anova_correlation_agrees_with_scipy() -> None:
+    """In one group of equal units the mean squares are those of SciPy's one-way analysis of variance."""
+    parts = clustered(np.random.default_rng(6), units=12, size=5, accuracy=0.6, rho=0.3)
+    ratio = f_oneway(*parts).statistic  # MSB / MSW, so rho = (F - 1) / (F - 1 + m)
+    rho = intraclass_correlation(parts.ravel(), np.zeros(60, dtype=int), np.repeat(np.arange(12), 5))
+    assert rho == pytest.approx((ratio - 1) / (ratio - 1 + 5))
 
 
 def test_combined_interval_of_one_accuracy_is_wilson() -> None:

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import httpx
-
 from counteranimal.annotate.server import PINNED
 from counteranimal.annotate.studio import LOOPBACK, LabelStudioServer
 from counteranimal.errors import EnvironmentFailure, UpstreamError
+
+# After `studio`, which says in one sentence what to install where the extra is missing.
+import httpx  # isort: skip
 
 __all__ = ["Check", "check_up"]
 

@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import httpx
-
 from counteranimal.annotate.port import ProjectDraft, StudioAnnotation, StudioTask
 from counteranimal.errors import EnvironmentFailure, MissingDependency, UpstreamError
 
 try:
+    import httpx
     from label_studio_sdk import LabelStudio
     from label_studio_sdk.core.api_error import ApiError
 except ModuleNotFoundError as error:  # pragma: no cover - the extra is part of every development install

@@ -13,12 +13,41 @@ from counteranimal.errors import IntegrityError, PolicyError, UpstreamError, Usa
 from counteranimal.release.read import open_release
 from counteranimal.settings import load_settings
 from counteranimal.steps import comparing, restoring
-from counteranimal.steps.publishing import evaluate_release, evaluator_of, headline, rescore_release
+from counteranimal.steps.publishing import evaluate_release, evaluator_of, headline, labels_of, rescore_release
 from counteranimal.steps.verification import check_release
 
 __all__ = ["register"]
 
 ReleaseFolder = Annotated[Path, typer.Argument(help="The release's folder, such as releases/1.0.0.")]
+
+# What `evaluate` takes.
+PhotosFolder = Annotated[
+    Path | None, typer.Option("--photos", help="Folder with the release's photos.", show_default=False)
+]
+ModelSpecs = Annotated[list[str] | None, typer.Option("--model", help="A model's spec; repeat for each.")]
+ModelList = Annotated[
+    str | None, typer.Option("--models", help="paper: the 43 models of the paper's tables, beside --model.")
+]
+Answers = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--from", help="File of predictions, or folder of results, to score again without models. Repeatable."
+    ),
+]
+Against = Annotated[
+    list[Path] | None,
+    typer.Option("--against", help="Hash list of a training or reference set to look for the photos in. Repeatable."),
+]
+Names = Annotated[
+    str | None, typer.Option("--names", help="Class names in prompts: wordnet (the paper's, default) or openai.")
+]
+Templates = Annotated[
+    str | None, typer.Option("--templates", help="Prompts: paper (one sentence, default) or openai80.")
+]
+LabelSpaceFile = Annotated[
+    Path | None,
+    typer.Option("--label-space", help="TOML file of labels and their ImageNet indices, judged as one more protocol."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -100,26 +129,15 @@ def fetch(
 @verb
 def evaluate(
     release: ReleaseFolder,
-    photos: Annotated[
-        Path | None, typer.Option("--photos", help="Folder with the release's photos.", show_default=False)
-    ] = None,
-    model: Annotated[list[str] | None, typer.Option("--model", help="A model's spec; repeat for each.")] = None,
-    models: Annotated[
-        str | None, typer.Option("--models", help="paper: the 43 models of the paper's tables, beside --model.")
-    ] = None,
-    predictions: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--from", help="File of predictions, or folder of results, to score again without models. Repeatable."
-        ),
-    ] = None,
+    photos: PhotosFolder = None,
+    model: ModelSpecs = None,
+    models: ModelList = None,
+    predictions: Answers = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("results"),
-    against: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--against", help="Hash list of a training or reference set to look for the photos in. Repeatable."
-        ),
-    ] = None,
+    against: Against = None,
+    names: Names = None,
+    templates: Templates = None,
+    label_space: LabelSpaceFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate models on a frozen release: accuracy on common and counter, the drop, an interval beside every figure."""
@@ -130,8 +148,11 @@ def evaluate(
         raise UsageError("--from scores what models have answered, so it takes no --model; leave one of the two out")
     if not (model or predictions):
         raise UsageError("no model is named; pass --model, for example --model efficientnet-lite2")
+    if predictions and (names or templates or label_space):
+        raise UsageError("--from scores answers already given; leave out --names, --templates and --label-space")
+    labels = labels_of(names or "wordnet", templates or "paper", label_space)
     opened = open_release(release)
-    evaluator = evaluator_of(load_settings(), against or ())
+    evaluator = evaluator_of(load_settings(), against or (), labels)
     if predictions:
         outcome = rescore_release(evaluator, opened, predictions, photos=photos, out=out)
     elif model and photos:

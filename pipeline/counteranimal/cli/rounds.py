@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from counteranimal.annotate import checkup, server
-from counteranimal.annotate.studio import LabelStudioServer
+from counteranimal.annotate import server
 from counteranimal.cli.common import AsJson, Home, RecipeFile, emit, open_run, verb
 from counteranimal.errors import EnvironmentFailure, UsageError
 from counteranimal.settings import load_settings
@@ -173,6 +172,8 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
     """Check the server that rounds are pushed to, ours or another's, and name the setting that is wrong."""
     settings = load_settings(home=home)
     url, token = server.address(settings)
+    from counteranimal.annotate import checkup  # its client is an extra that an evaluator does without
+
     checks = checkup.check_up(url, token, photo_server=settings.photo_server)
     lines = [f"{'holds' if check.good else 'WRONG'}  {check.what}: {check.detail}" for check in checks]
     found = {check.what: {"holds": check.good, "detail": check.detail} for check in checks}
@@ -186,6 +187,8 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
 @verb
 def invite(home: Home = None, as_json: AsJson = False) -> None:
     """Print the link with which annotators make their accounts; whoever holds it can make one."""
+    from counteranimal.annotate.studio import LabelStudioServer
+
     studio = LabelStudioServer(*server.address(load_settings(home=home)))
     try:
         link = studio.invitation()

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import tomlkit
-from tomlkit.items import AoT, Array, InlineTable, Table
-
 from counteranimal.crawl.sources.taxa import Taxonomy
+from counteranimal.errors import MissingDependency
 from counteranimal.recipe import Recipe, Taxon
 
 __all__ = ["Pinned", "pin"]
@@ -43,7 +41,14 @@ def pin(recipe: Recipe, taxonomy: Taxonomy) -> Pinned:
     ------
     UpstreamError
         If the taxonomy cannot be asked; nothing was written.
+    MissingDependency
+        If tomlkit is not installed.
     """
+    try:  # part of the extra for crawling; an evaluator's install starts without it
+        import tomlkit
+        from tomlkit.items import AoT, Array, InlineTable, Table
+    except ImportError as error:
+        raise MissingDependency("taxa are pinned with tomlkit; install counteranimal[crawl]") from error
     document = tomlkit.parse(recipe.text)
     classes = document["classes"]
     new, known, problems = 0, 0, []

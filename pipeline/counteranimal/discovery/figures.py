@@ -25,7 +25,7 @@ from counteranimal.stats import (
     newcombe_p,
 )
 
-__all__ = ["ClassFigures", "Figure", "Weighting", "class_figures", "overall", "sides"]
+__all__ = ["ClassFigures", "Figure", "Weighting", "class_figures", "contrast_of", "overall", "sides"]
 
 Figure = Literal["common", "counter", "drop"]
 Weighting = Literal["macro", "micro"]
@@ -95,6 +95,12 @@ def overall(
 
     `macro` is the unweighted mean over classes, `micro` pools their photos.
     """
+    contrast = contrast_of(outcomes, side, figure, weighting)
+    return None if contrast is None else linear_figure(contrast, correlation=correlation)
+
+
+def contrast_of(outcomes: Outcomes, side: NDArray[np.int8], figure: Figure, weighting: Weighting) -> Contrast | None:
+    """Return the photos, cells and coefficients behind `overall`; units keep the numbers of `Outcomes.unit_of`."""
     complete = _complete(outcomes, side)
     wanted = {"common": (1,), "counter": (-1,), "drop": (1, -1)}[figure]
     chosen = np.isin(outcomes.class_of, complete) & np.isin(side, wanted)
@@ -109,8 +115,7 @@ def overall(
     if figure != "drop":
         factors = np.abs(factors)
     present, position = np.unique(cell, return_inverse=True)
-    contrast = Contrast(part.correct, part.weights, part.unit_of, position.reshape(-1), factors[present])
-    return linear_figure(contrast, correlation=correlation)
+    return Contrast(part.correct, part.weights, part.unit_of, position.reshape(-1), factors[present])
 
 
 def _complete(outcomes: Outcomes, side: NDArray[np.int8]) -> NDArray[np.intp]:

@@ -7,13 +7,16 @@ the arithmetic of intervals to `stats`. Importing this package imports no torch.
 from counteranimal.evaluate.engine import Labels, PhotoSet, candidates_1v20, predict
 from counteranimal.evaluate.results import results_table
 from counteranimal.evaluate.run import Evaluator, evaluate
+from counteranimal.evaluate.spaces import LabelSpace, read_label_space
 
 __all__ = [
     "Evaluator",
+    "LabelSpace",
     "Labels",
     "PhotoSet",
     "candidates_1v20",
     "evaluate",
     "predict",
+    "read_label_space",
     "results_table",
 ]

@@ -1,13 +1,12 @@
-"""Compares models with a named baseline on the photos of one release, and a run's figures with those that the paper printed.
+"""Compares models with a named baseline on the photos of one release.
 
 Decides which photos enter (the headline's fold, classes with both groups), which p-values Holm's correction takes together (all
-models of one split and protocol), where chance comes from, and how far from the paper a figure may lie. The tests are `stats`'.
+models of one split and protocol), and where chance comes from. The tests are `stats`'.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,18 +16,13 @@ from numpy.typing import NDArray
 from counteranimal.discovery import Outcomes, sides_of
 from counteranimal.errors import UsageError
 from counteranimal.evaluate.document import rules_of
-from counteranimal.evaluate.results import ALL_CLASSES, headline_fold, outcomes_of
+from counteranimal.evaluate.results import headline_fold, outcomes_of, weighted
 from counteranimal.ids import digest_of
 from counteranimal.models.lineage import mark
 from counteranimal.release.read import Release
-from counteranimal.resources import resource
 from counteranimal.stats import PairedSample, holm, mcnemar_exact, paired_difference
 
-__all__ = ["BANDS", "compare_models", "compare_with_paper", "paper_models"]
-
-BANDS = {"1v1000": 0.3, "1v20": 1.0}
-"""Percentage points by which a group's macro accuracy may differ from the paper's: what an independent reproduction reached
-for 12 of 15 CLIP checkpoints; the paper's lists of 20 are not published, hence the wider band."""
+__all__ = ["compare_models"]
 
 
 def compare_models(
@@ -114,7 +108,7 @@ def _sample(
     chosen = inside & np.isin(model.class_of, np.intersect1d(common, counter))
     if not chosen.any():
         return None
-    weights = np.ones_like(model.weights) if rule.get("rule") == "paper" else model.weights
+    weights = weighted(model, rule).weights
     return PairedSample(
         classes=model.class_of[chosen],
         counter=side[chosen] < 0,
@@ -147,57 +141,3 @@ def _corrected(family: list[dict[str, Any]]) -> list[dict[str, Any]]:
         row | {"p_holm": drop, "p_mcnemar_holm": answer}
         for row, drop, answer in zip(family, drops, answers, strict=True)
     ]
-
-
-def compare_with_paper(results: pa.Table, splits: Sequence[str]) -> list[dict[str, Any]]:
-    """Return macro accuracies beside those of the paper's tables 3, 4, 13 and 14, in percent.
-
-    Parameters
-    ----------
-    results : pa.Table
-        Table `results`.
-    splits : sequence of str
-        Splits made by the paper's rule; no other is comparable.
-
-    Returns
-    -------
-    list of dict
-        One row a split, model, protocol and group: `table`, `ours`, `paper`, `difference`, `band` and whether it is `within`.
-
-    Raises
-    ------
-    UsageError
-        If no split is the paper's, or none of the models is in its tables.
-    """
-    if not splits:
-        raise UsageError(
-            "no split here is made by the paper's rule; evaluate the imported original to compare with the paper"
-        )
-    printed = {(row["model"], row["protocol"]): row for row in _printed()}
-    rows = []
-    for row in results.to_pylist():
-        stated = printed.get((row["model"].removesuffix("/IMAGENET1K_V1"), row["protocol"]))
-        group = row["figure"].removeprefix("macro_accuracy_")
-        if stated is None or row["class_id"] != ALL_CLASSES or row["split"] not in splits or row["fold"] != "all":
-            continue
-        if group in {"common", "counter"}:
-            ours, paper, band = 100.0 * row["value"], float(stated[group]), BANDS[row["protocol"]]
-            rows.append(
-                {name: row[name] for name in ("split", "model", "protocol")}
-                | {"table": int(stated["table"]), "group": group, "ours": ours, "paper": paper}
-                # Printed figures have two places, so a difference of the band itself must not fail by floating point.
-                | {"difference": ours - paper, "band": band, "within": abs(ours - paper) <= band + 1e-9}
-            )
-    if not rows:
-        raise UsageError("none of these models is in the paper's tables; data_manifest/paper/macro.csv lists them")
-    return rows
-
-
-def paper_models() -> list[str]:
-    """Return the specs of the paper's 43 models, in the order of its tables 3 and 4."""
-    return [row["model"] for row in _printed() if row["protocol"] == "1v1000"]
-
-
-def _printed() -> Iterator[dict[str, str]]:
-    with resource("data_manifest/paper/macro.csv").open(encoding="utf-8", newline="") as file:
-        yield from csv.DictReader(file)

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from counteranimal.evaluate.engine import VIEW
 from counteranimal.evaluate.predictions import Statement
 from counteranimal.evaluate.protocols import ProtocolName
-from counteranimal.evaluate.results import ALL_CLASSES, headline_fold
+from counteranimal.evaluate.results import ALL_CLASSES, headline_fold, worst_group
 from counteranimal.models.lineage import mark
 from counteranimal.release.read import Release
 
@@ -29,7 +29,8 @@ TIE_RULE = "among equal logits the lower ImageNet index wins"
 _LIBRARIES = ("counteranimal", "numpy", "scipy", "pyarrow", "pillow", "torch", "torchvision", "timm", "open_clip_torch")
 _INTERVALS = (
     "95 %: groups Wilson and class drops Newcombe at the weighted accuracy and effective n; macro and micro linearised over "
-    "fold units, Student's t"
+    "fold units, Student's t; effective robustness linearised likewise, the line included; the worst group's is Wilson's of that group, "
+    "whose choice among groups it does not cover"
 )
 
 
@@ -95,6 +96,7 @@ def results_document(
             "not_evaluated": _not_evaluated(origin.protocols, predictions),
             "names": origin.names,
             "templates": origin.templates,
+            "label_space": origin.label_space,
             "tie_rule": TIE_RULE,
             "view": VIEW,
             "intervals": _INTERVALS,
@@ -140,7 +142,7 @@ def _result(
                     "mark": mark(identity, release.selectors.get(split)),
                     "selecting_family": (release.selectors.get(split) or {}).get("family"),
                     "headline_fold": headline_fold(rule),
-                    "folds": _folds(_of(results, spec, protocol), split),
+                    "folds": _folds(_of(results, spec, protocol), split, rule),
                 }
                 for split, rule in sorted(rules_of(release).items())
             },
@@ -162,8 +164,8 @@ def _metrics(release: Release, judged: pa.Table) -> dict[str, float]:
     }
 
 
-def _folds(results: pa.Table, split: str) -> dict[str, Any]:
-    """Return fold -> figure -> value, low, high, n for the figures over all classes, and the number of classes behind them."""
+def _folds(results: pa.Table, split: str, rule: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fold -> figure -> value, low, high, n for the figures over all classes, the number of classes, and the worst group."""
     rows = results.filter(pc.equal(results.column("split"), split)).to_pylist()
     found: dict[str, Any] = {}
     for row in rows:
@@ -172,6 +174,8 @@ def _folds(results: pa.Table, split: str) -> dict[str, Any]:
             fold["classes"] += row["figure"] == "drop"
             continue
         fold["figures"][row["figure"]] = {key: row[key] for key in ("value", "low", "high", "n", "n_effective")}
+    for name, fold in found.items():
+        fold["worst_group"] = worst_group([row for row in rows if row["fold"] == name], int(rule.get("n_min", 1)))
     return found
 
 
@@ -183,7 +187,7 @@ def _headlines(
     for split, rule in sorted(rules_of(release).items()):
         rows = []
         for identity in identities:
-            figures = _folds(_of(results, str(identity["spec"]), "1v1000"), split)
+            figures = _folds(_of(results, str(identity["spec"]), "1v1000"), split, rule)
             drop = figures.get(headline_fold(rule), {}).get("figures", {}).get("macro_drop")
             if drop is not None:
                 stands = mark(identity, release.selectors.get(split))

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -18,18 +18,29 @@ from numpy.typing import NDArray
 
 from counteranimal import tables
 from counteranimal.errors import EnvironmentFailure, IntegrityError, UsageError
-from counteranimal.evaluate.protocols import PROTOCOLS, ProtocolName, judge
+from counteranimal.evaluate.protocols import PROTOCOLS, STANDARD, ProtocolName, judge
+from counteranimal.evaluate.spaces import LabelSpace
 from counteranimal.models import Model, load_model
 from counteranimal.models.embeddings import Embedded, embed, embedding_key
 from counteranimal.settings import Settings
 from counteranimal.workspace import Parts
 from counteranimal.zeroshot import class_logits
+from counteranimal.zeroshot.names import NameList
+from counteranimal.zeroshot.templates import TemplateSet
 
-__all__ = ["VIEW", "Labels", "PhotoSet", "candidates_1v20", "predict"]
+__all__ = ["VIEW", "Labels", "PhotoSet", "Question", "candidates_1v20", "predict"]
 
 VIEW = "centre"
 # Logits of so many photos are in memory at a time; fixed, so that results do not depend on a machine's batch size.
 _CHUNK = 512
+
+
+class Question(NamedTuple):
+    """Right indices, the candidates (None: all 1,000), and which of them are one answer, as `judge` takes them."""
+
+    right: Sequence[int]
+    candidates: Sequence[int] | None
+    groups: Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -37,13 +48,39 @@ class Labels:
     """What a model chooses between.
 
     `names` and `templates` turn classes into prompts of image-text models; `candidates` are class id -> the indices of 1 vs 20,
-    a class without any is left out of that protocol.
+    a class without any is left out of that protocol. `space` is the label space of the protocol `custom`.
+
+    Raises
+    ------
+    UsageError
+        For names, templates or a protocol that do not exist, and for `custom` without a space.
     """
 
     names: str = "wordnet"
     templates: str = "paper"
-    protocols: tuple[ProtocolName, ...] = PROTOCOLS
+    protocols: tuple[ProtocolName, ...] = STANDARD
     candidates: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    space: LabelSpace | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing could be judged by."""
+        for what, given, known in (
+            ("name list", self.names, get_args(NameList)),
+            ("templates", self.templates, get_args(TemplateSet)),
+            *(("protocol", protocol, PROTOCOLS) for protocol in self.protocols),
+        ):
+            if given not in known:
+                raise UsageError(f"unknown {what} {given!r}; use {' or '.join(known)}")
+        if "custom" in self.protocols and self.space is None:
+            raise UsageError("the protocol custom needs a label space; name a file with --label-space")
+
+    def question(self, protocol: ProtocolName, class_id: str, right: Sequence[int]) -> Question | None:
+        """Return what photos of a class are asked under a protocol; None where it has no candidates for the class."""
+        if protocol == "custom" and self.space is not None:
+            groups = self.space.groups
+            return Question(self.space.right(class_id, right), [index for group in groups for index in group], groups)
+        candidates = None if protocol == "1v1000" else self.candidates.get(class_id)
+        return None if protocol == "1v20" and not candidates else Question(right, candidates, ())
 
 
 @dataclass(frozen=True)
@@ -98,9 +135,6 @@ def predict(model: str | Model, photos: PhotoSet, labels: Labels, *, settings: S
         If memory runs out even for one photo at a time.
     """
     loaded = load_model(model, settings=settings) if isinstance(model, str) else model
-    unknown = set(labels.protocols) - set(PROTOCOLS)
-    if unknown:
-        raise UsageError(f"unknown protocol {min(unknown)!r}; use one of {', '.join(PROTOCOLS)}")
     parts: list[pa.Table] = []
     for ids, logits in _logits(loaded, photos, labels, settings=settings, store=store):
         members: dict[str, list[int]] = defaultdict(list)
@@ -108,10 +142,10 @@ def predict(model: str | Model, photos: PhotoSet, labels: Labels, *, settings: S
             members[photos.classes[photo_id]].append(place)
         for class_id, places in members.items():
             for protocol in labels.protocols:
-                candidates = None if protocol == "1v1000" else labels.candidates.get(class_id)
-                if protocol == "1v20" and not candidates:
+                question = labels.question(protocol, class_id, photos.indices[class_id])
+                if question is None:
                     continue
-                judged = judge(logits[places], photos.indices[class_id], candidates)
+                judged = judge(logits[places], *question)
                 key = {"model": loaded.identity.spec, "protocol": protocol}
                 parts.append(_rows([ids[place] for place in places], judged, key))
     return tables.conform("predictions", pa.concat_tables(parts)) if parts else tables.empty("predictions")

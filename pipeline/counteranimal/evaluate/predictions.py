@@ -21,6 +21,7 @@ from counteranimal import tables
 from counteranimal.errors import IntegrityError, UsageError
 from counteranimal.evaluate.engine import Labels
 from counteranimal.evaluate.protocols import ProtocolName
+from counteranimal.evaluate.spaces import LabelSpace
 from counteranimal.ids import digest_of
 from counteranimal.release.read import Release
 
@@ -43,6 +44,7 @@ class Statement:
     protocols: tuple[ProtocolName, ...]
     device: str
     versions: dict[str, str]
+    label_space: dict[str, Any] | None = None
 
     def bytes(self) -> bytes:
         """Return canonical JSON."""
@@ -121,13 +123,24 @@ def read_predictions(path: Path, release: Release) -> tuple[pa.Table, Statement]
             f"{path} was made on another release than {release.name} {release.version}; name the release it comes from"
         )
     classes = dict(zip(release.entries["photo_id"].to_pylist(), release.entries["class_id"].to_pylist(), strict=True))
-    right = {class_id: set(indices) for class_id, indices in release.class_indices.items()}
+    right = _right(statement, release)
     if pc.unique(table.column("model")).to_pylist() != [spec]:
         raise IntegrityError(f"{path} holds answers of another model than {spec}, which it names; evaluate it again")
-    columns = (table.column(name).to_pylist() for name in ("photo_id", "predicted", "correct"))
-    for photo_id, predicted, correct in zip(*columns, strict=True):
-        if photo_id not in classes or correct != (predicted in right[classes[photo_id]]):
+    columns = (table.column(name).to_pylist() for name in ("photo_id", "protocol", "predicted", "correct"))
+    for photo_id, protocol, predicted, correct in zip(*columns, strict=True):
+        known = right.get((protocol, classes.get(photo_id, "")))
+        if known is None or correct != (predicted in known):
             raise IntegrityError(
                 f"the answer for photo {photo_id} in {path} contradicts the release; evaluate the model again"
             )
     return table, statement
+
+
+def _right(statement: Statement, release: Release) -> dict[tuple[str, str], set[int]]:
+    """Return what is right of a class under each protocol of a statement."""
+    space = None if statement.label_space is None else LabelSpace.of_record(statement.label_space)
+    return {
+        (protocol, class_id): set(space.right(class_id, indices) if space and protocol == "custom" else indices)
+        for protocol in statement.protocols
+        for class_id, indices in release.class_indices.items()
+    }

@@ -1,6 +1,6 @@
 """Judges logits: which class is predicted among which candidates, whether that is right, and by how much.
 
-Decides the protocols (1 vs 1000; 1 vs 20 with the release's candidates), what right means for a class of several ImageNet
+Decides the protocols (1 vs 1000; 1 vs 20 with the release's candidates; a label space of the evaluator's own), what right means for a class of several ImageNet
 indices (any of them), and the tie rule: among equal logits the lower index wins. Every photo is judged alone, so no batch can
 change an answer.
 """
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from counteranimal.errors import IntegrityError, UsageError
 
-__all__ = ["PROTOCOLS", "Judged", "ProtocolName", "judge"]
+__all__ = ["PROTOCOLS", "STANDARD", "Judged", "ProtocolName", "judge"]
 
-ProtocolName = Literal["1v1000", "1v20"]
+ProtocolName = Literal["1v1000", "1v20", "custom"]
 PROTOCOLS: tuple[ProtocolName, ...] = get_args(ProtocolName)
+STANDARD: tuple[ProtocolName, ...] = ("1v1000", "1v20")
+"""What is evaluated where nothing else is asked for."""
 N_CLASSES = 1000
 
 
@@ -37,7 +39,12 @@ class Judged(NamedTuple):
     correct: NDArray[np.bool_]
 
 
-def judge(logits: NDArray[np.float32], right: Sequence[int], candidates: Sequence[int] | None = None) -> Judged:
+def judge(
+    logits: NDArray[np.float32],
+    right: Sequence[int],
+    candidates: Sequence[int] | None = None,
+    groups: Sequence[Sequence[int]] = (),
+) -> Judged:
     """Judge photos of one class.
 
     Parameters
@@ -49,6 +56,8 @@ def judge(logits: NDArray[np.float32], right: Sequence[int], candidates: Sequenc
     candidates : sequence of int, optional
         Indices that may be predicted; all 1,000 by default. The right ones are not forced in: the paper's 1-vs-20 lists lack
         them where the selecting model did not rank them high.
+    groups : sequence of sequences of int, optional
+        Candidates that are one answer, for `rank`: of a wrong label of several indices, only the best one stands ahead.
 
     Raises
     ------
@@ -75,6 +84,10 @@ def judge(logits: NDArray[np.float32], right: Sequence[int], candidates: Sequenc
     best_right = offered[np.arange(n), right_place][:, None]
     place = np.arange(columns.size)[None, :]
     ahead = (offered > best_right) | ((offered == best_right) & (place < right_place[:, None]))
+    if groups:
+        label_of = {index: label for label, group in enumerate(groups) for index in group}
+        belongs = np.array([label_of[index] for index in columns.tolist()])
+        ahead = np.stack([ahead[:, belongs == label].any(axis=1) for label in range(len(groups))], axis=1)
     rank = 1 + ahead.sum(axis=1)
     if is_right.all():
         return Judged(predicted, rank, nothing, np.zeros(n, bool), rank == 1)

@@ -6,7 +6,7 @@ functions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,17 @@ from counteranimal.discovery.figures import ClassFigures, Figure, Weighting
 from counteranimal.discovery.outcomes import FoldName
 from counteranimal.evaluate.protocols import PROTOCOLS, ProtocolName
 
-__all__ = ["ALL_CLASSES", "WITHOUT_OVERLAP", "folds_of", "headline_fold", "is_among", "outcomes_of", "results_table"]
+__all__ = [
+    "ALL_CLASSES",
+    "WITHOUT_OVERLAP",
+    "folds_of",
+    "headline_fold",
+    "is_among",
+    "outcomes_of",
+    "results_table",
+    "weighted",
+    "worst_group",
+]
 
 ALL_CLASSES = "*"
 WITHOUT_OVERLAP = "_without_overlap"
@@ -82,8 +92,23 @@ def results_table(
                 parts[f"{headline_fold(rule)}{WITHOUT_OVERLAP}"] = parts[headline_fold(rule)] & apart
             for fold, inside in parts.items():
                 key = {"split": split, "fold": fold, "model": model, "protocol": protocol}
-                rows += [key | row for row in _fold_rows(_weighted(outcomes, rule).where(inside), side[inside])]
+                rows += [key | row for row in _fold_rows(weighted(outcomes, rule).where(inside), side[inside])]
     return tables.conform("results", rows)
+
+
+def worst_group(rows: Iterable[Mapping[str, Any]], n_min: int) -> dict[str, Any] | None:
+    """Return the group of a class with the lowest accuracy, among groups of at least `n_min` photos; None without any.
+
+    Of equal accuracies the one with more photos counts, then the name decides. The interval is that of this group: it does not
+    know that the group was picked for being the lowest.
+    """
+    groups = [
+        {"class_id": row["class_id"], "group": row["figure"].removeprefix("accuracy_")}
+        | {key: row[key] for key in ("value", "low", "high", "n", "n_effective")}
+        for row in rows
+        if row["figure"] in _FIGURES.values() and row["figure"] != "drop" and row["n"] >= n_min
+    ]
+    return min(groups, key=lambda group: (group["value"], -group["n"], group["class_id"], group["group"]), default=None)
 
 
 def outcomes_of(entries: pa.Table, predictions: pa.Table) -> Iterator[tuple[ProtocolName, str, pa.Table, Outcomes]]:
@@ -108,7 +133,8 @@ def _judged_classes(entries: pa.Table, judged: pa.Table) -> pa.Table:
     return entries.filter(pc.is_in(entries.column("class_id"), value_set=classes))
 
 
-def _weighted(outcomes: Outcomes, rule: Mapping[str, Any]) -> Outcomes:
+def weighted(outcomes: Outcomes, rule: Mapping[str, Any]) -> Outcomes:
+    """Return the answers with the weights that a split's rule gives photos: the paper's knows none."""
     return replace(outcomes, weights=np.ones_like(outcomes.weights)) if rule.get("rule") == "paper" else outcomes
 
 

@@ -27,6 +27,7 @@ from counteranimal.evaluate.predictions import (
     write_predictions,
 )
 from counteranimal.evaluate.results import results_table
+from counteranimal.evaluate.robustness import robustness
 from counteranimal.models import Model, load_model
 from counteranimal.progress import track
 from counteranimal.release.photos import PhotoFolder
@@ -93,6 +94,9 @@ class Evaluator:
             If no model is named, or one twice.
         """
         started = self.clock()
+        for class_id, indices in release.class_indices.items():
+            for protocol in self.labels.protocols:
+                self.labels.question(protocol, class_id, indices)
         entries = release.entries.to_pylist()
         folder = PhotoFolder(photos)
         _check_photos(entries, folder)
@@ -145,9 +149,11 @@ class Evaluator:
         predictions = pa.concat_tables([table.replace_schema_metadata(None) for table, _ in read])
         _require_all(predictions, identities, len(release.entries))
         held = overlap.photos("overlap") if overlap is not None else ()
-        results = results_table(release.entries, release.splits, rules_of(release), predictions, held)
+        lines = robustness(release, predictions, identities)
+        results = lines.added_to(results_table(release.entries, release.splits, rules_of(release), predictions, held))
         found = {"predictions": predictions, "results": results}
         document = results_document(release, identities, found, origin=read[0][1])
+        document["counteranimal"]["effective_robustness"] = lines.records
         document["counteranimal"]["training_overlap"] = overlap_record(release, predictions, overlap)
         document["time"] = {"started": started.isoformat(), "finished": self.clock().isoformat()}
         _write_overlaps(out / "reference_overlaps.parquet", overlap)
@@ -168,6 +174,7 @@ class Evaluator:
             protocols=tuple(labels.protocols),
             device=self._device(),
             versions=versions(),
+            label_space=labels.space.record() if labels.space else None,
         )
         found = kept(path, statement.key(labels))
         if found is None:

@@ -28,13 +28,13 @@ from counteranimal.images import DecoderPool
 from counteranimal.progress import track
 from counteranimal.published import published_copy
 from counteranimal.recipe import background_mapping, backgrounds
-from counteranimal.release.layout import GIVEN
+from counteranimal.release.layout import GIVEN, ORIGINAL
 from counteranimal.release.licences import UNKNOWN
 from counteranimal.release.sums import digest_of_bytes
 
 __all__ = ["PAPER_TOTALS", "Archive", "Found", "draft_of", "read_archive"]
 
-NAME, SPLIT, SOURCE = "counteranimal-original", "original", "archive"
+SPLIT, SOURCE = "original", "archive"
 SELECTOR = "open_clip:ViT-B-32/laion400m_e31"
 PAPER_TOTALS = {"common": 7174, "counter": 5926}
 """Photos as the paper states them; the printed common count contradicts its own accuracies for one class (class 23: 25 or 259)."""
@@ -196,7 +196,7 @@ def draft_of(archive: Archive, *, version: str, at: datetime, notes: Sequence[st
         changes=("The original archive, imported.",),
     )
     manifest = {**_manifest(archive, terms, made), "caveats": [*_CAVEATS, *notes]}
-    return Draft(manifest=manifest, tables=made, agreement={}, terms=terms, recipe_text=f'name = "{NAME}"\n')
+    return Draft(manifest=manifest, tables=made, agreement={}, terms=terms, recipe_text=f'name = "{ORIGINAL}"\n')
 
 
 def _class_id(item: Found) -> str:
@@ -214,7 +214,7 @@ def _rows(archive: Archive, at: datetime) -> dict[str, list[dict[str, Any]]]:
         class_id, background = _class_id(item), _background(item)
         chosen[class_id][item.group] = background
         label = {"photo_id": item.photo_id, "class_id": class_id, "background": background}
-        label["fold"] = ids.fold_of(NAME, item.photo_id)
+        label["fold"] = ids.fold_of(ORIGINAL, item.photo_id)
         splits.append({**label, "split": SPLIT, "group": item.group})
         entries.append({
             **label, "imagenet_indices": [item.index], "codes": [], "source": SOURCE, "native_id": item.path,
@@ -252,8 +252,8 @@ def _manifest(archive: Archive, terms: Terms, made: Mapping[str, pa.Table]) -> d
     )
     stored, turned_away = len(archive.photos), len(archive.rejected) - duplicates
     return {
-        "name": NAME, "title": "CounterAnimal, the original archive", "version": terms.version, "date": terms.date,
-        "predecessor": None, "made_with": {"counteranimal": counteranimal.__version__}, "seed": NAME,
+        "name": ORIGINAL, "title": "CounterAnimal, the original archive", "version": terms.version, "date": terms.date,
+        "predecessor": None, "made_with": {"counteranimal": counteranimal.__version__}, "seed": ORIGINAL,
         "classes": [
             {"id": class_id, "name": item.name, "imagenet_indices": [item.index], "candidates_1v20": []}
             for class_id, item in sorted(classes.items())

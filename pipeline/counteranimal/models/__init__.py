@@ -3,6 +3,8 @@
 Importing this package imports no torch; `load_model` does, once it knows which family is wanted.
 """
 
+from counteranimal.models.plugins import wrap_classifier
+from counteranimal.models.preprocessing import Frame
 from counteranimal.models.protocol import (
     Classifier,
     ImageTextModel,
@@ -17,6 +19,7 @@ from counteranimal.models.registry import FORMS, load_model
 __all__ = [
     "FORMS",
     "Classifier",
+    "Frame",
     "ImageTextModel",
     "Model",
     "ModelIdentity",
@@ -24,4 +27,5 @@ __all__ = [
     "Preprocessing",
     "SceneModel",
     "load_model",
+    "wrap_classifier",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import cast
 
 from counteranimal.errors import UsageError
+from counteranimal.models.plugins import load_plugin, plugin_kinds
 from counteranimal.models.protocol import Model
 from counteranimal.models.runtime import DType, OnRunner
 from counteranimal.settings import Settings
@@ -60,6 +61,10 @@ def load_model(spec: str, *, settings: Settings, dtype: DType = "float32") -> Mo
     IntegrityError
         If a weight file is not the pinned one or holds more than tensors.
     """
+    if spec.partition(":")[0] in plugin_kinds():
+        if dtype != "float32":
+            raise UsageError(f"{spec} is a plug-in's model, which runs in its own precision; leave {dtype} out")
+        return load_plugin(spec, settings=settings)
     loaded = _load(spec, settings)
     return cast("Model", loaded if dtype == "float32" else loaded.in_dtype(dtype))
 
@@ -89,6 +94,8 @@ def _load(spec: str, settings: Settings) -> OnRunner:
 def require_known(spec: str) -> None:
     """Raise UsageError if no model has this spec; nothing is downloaded, and torch is imported for libraries' names alone."""
     kind, _, name = spec.partition(":")
+    if kind in plugin_kinds():
+        return
     if kind in {"timm", "torchvision"} and name:
         from counteranimal.models import classifiers
 
@@ -105,4 +112,5 @@ def require_known(spec: str) -> None:
 
 
 def _unknown(spec: str) -> UsageError:
-    return UsageError(f"unknown model {spec!r}; use one of {', '.join(FORMS)}")
+    forms = [*FORMS, *(f"{kind}:NAME" for kind in plugin_kinds())]
+    return UsageError(f"unknown model {spec!r}; use one of {', '.join(forms)}")

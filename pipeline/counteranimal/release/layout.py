@@ -27,6 +27,7 @@ __all__ = [
     "FORMAT",
     "GIVEN",
     "MANIFEST",
+    "ORIGINAL",
     "PERSON",
     "PUBLISHED_TABLES",
     "RELEASE_FILES",
@@ -51,6 +52,8 @@ ENTRIES_CSV = "entries.csv"
 PERSON = "person:"
 # How a background was decided where an archive gives it and nobody knows by how many votes.
 GIVEN = "given"
+# The name of a release that was read from the archive of the original CounterAnimal.
+ORIGINAL = "counteranimal-original"
 PUBLISHED_TABLES = ("entries", "splits", "pairs", "groups", "predictions")
 
 # Files that SHA256SUMS lists, that is all but itself and the signature over it.

@@ -104,6 +104,14 @@ class ReportContext:
         Names of the hash lists that the photos were compared with before labelling.
     training_overlap : mapping
         What an evaluation found in hash lists, as results.json says it; empty where it was not checked.
+    lines : sequence of mappings
+        What drew the line of effective robustness for each split, fold and protocol, as results.json says it.
+    worst_groups : mapping of (split, fold, protocol, model) to mapping
+        The group with the lowest accuracy, as results.json says it.
+    asked : mapping
+        Names, templates and label space of the evaluation; empty without one.
+    citation : str
+        What to cite; shown on the page of an evaluation alone.
     """
 
     title: str
@@ -129,3 +137,7 @@ class ReportContext:
     merged_left_out: Mapping[str, int] = field(default_factory=dict)
     references: Sequence[str] = ()
     training_overlap: Mapping[str, Any] = field(default_factory=dict)
+    lines: Sequence[Mapping[str, Any]] = ()
+    worst_groups: Mapping[tuple[str, str, str, str], Mapping[str, Any]] = field(default_factory=dict)
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    citation: str = ""

@@ -24,7 +24,7 @@ from counteranimal.report.formats import credit_text
 from counteranimal.report.photos import examples_of, left_out_of, merged_of
 from counteranimal.workspace import Workspace
 
-__all__ = ["gather"]
+__all__ = ["gather", "gather_evaluation"]
 
 
 def gather(
@@ -66,14 +66,11 @@ def gather(
     pairs["clusters"] = clusters
     fields: dict[str, Any] = {
         "title": title,
-        "release": Origin(release.name, release.version, release.digest) if release else None,
+        **_of_release(release),
+        **_of_evaluation(evaluation),
         "conservation": _conservation(workspace),
         "cluster_reasons": Counter(clusters.column("reason").to_pylist()),
-        "agreement": release.agreement if release else {},
         "votes": Counter(workspace.table_or_empty("votes").column("status").to_pylist()),
-        "results": _results(evaluation),
-        **_document(evaluation),
-        "selectors": release.selectors if release else {},
         "class_names": names,
         "simulated_raters": bool(workspace.journal.rows("rounds", event="simulated")),
         "examples": examples_of(
@@ -86,8 +83,41 @@ def gather(
     return ReportContext(**{**fields, **published, **given})
 
 
-def _references(workspace: Workspace, release: Release | None) -> list[str]:
-    rows = release.manifest.get("references", []) if release else workspace.table_or_empty("references").to_pylist()
+def gather_evaluation(release: Release, evaluation: Path, *, citation: str) -> ReportContext:
+    """Return the context of an evaluation alone, for somebody who has a release and no workspace.
+
+    Raises
+    ------
+    IntegrityError
+        If a file of the evaluation is no such file.
+    """
+    return ReportContext(
+        title=str(release.manifest["title"] or release.name),
+        conservation=Conservation(0, {}, {}),
+        **{name: getattr(release, name) for name in ("entries", "pairs", "groups", "splits")},
+        class_names=release.class_names,
+        references=_references(None, release),
+        caveats=release.manifest["caveats"],
+        citation=citation,
+        **_of_release(release),
+        **_of_evaluation(evaluation),
+    )
+
+
+def _of_release(release: Release | None) -> dict[str, Any]:
+    """Return what a release says of itself; nothing while none is frozen."""
+    if release is None:
+        return {}
+    origin = Origin(release.name, release.version, release.digest)
+    return {"release": origin, "agreement": release.agreement, "selectors": release.selectors}
+
+
+def _references(workspace: Workspace | None, release: Release | None) -> list[str]:
+    rows: list[dict[str, Any]] = []
+    if release:
+        rows = release.manifest.get("references", [])
+    elif workspace:
+        rows = workspace.table_or_empty("references").to_pylist()
     return [row["name"] for row in rows]
 
 
@@ -118,22 +148,38 @@ def _credit_of(workspace: Workspace) -> Callable[[str], str]:
     return credit
 
 
-def _results(evaluation: Path | None) -> pa.Table:
-    if evaluation is None:
-        return tables.empty("results")
-    return tables.read(evaluation / "results.parquet", "results")
-
-
-def _document(evaluation: Path | None) -> dict[str, Any]:
-    """Return the identity records that an evaluation stored with its results, by model, and what it found in hash lists."""
+def _of_evaluation(evaluation: Path | None) -> dict[str, Any]:
+    """Return the results of an evaluation and what it says of itself in results.json; nothing without one."""
     if evaluation is None:
         return {}
     path = evaluation / "results.json"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        records = [item["counteranimal"]["identity"] for item in document["results"]]
-        overlap = document["counteranimal"]["training_overlap"]
-        identities = {str(record["spec"]): dict(record) for record in records}
-        return {"identities": identities, "training_overlap": {} if isinstance(overlap, str) else dict(overlap)}
+        about = document["counteranimal"]
+        overlap = about["training_overlap"]
+        return {
+            "results": tables.read(evaluation / "results.parquet", "results"),
+            "identities": _identities(document),
+            "training_overlap": {} if isinstance(overlap, str) else dict(overlap),
+            "lines": list(about["effective_robustness"]),
+            "worst_groups": _worst_groups(document),
+            "asked": {name: about[name] for name in ("names", "templates", "label_space", "device", "dtype")},
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"{path} holds no results that can be read; evaluate the release again") from error
+
+
+def _identities(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    records = [item["counteranimal"]["identity"] for item in document["results"]]
+    return {str(record["spec"]): dict(record) for record in records}
+
+
+def _worst_groups(document: Mapping[str, Any]) -> dict[tuple[str, str, str, str], dict[str, Any]]:
+    """Return (split, fold, protocol, model) -> the group with the lowest accuracy, where there is one."""
+    return {
+        (split, fold, own["protocol"], own["identity"]["spec"]): found["worst_group"]
+        for own in (item["counteranimal"] for item in document["results"])
+        for split, figures in own["splits"].items()
+        for fold, found in figures["folds"].items()
+        if found["worst_group"] is not None
+    }

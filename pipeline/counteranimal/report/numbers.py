@@ -32,7 +32,8 @@ def report_numbers(context: ReportContext) -> dict[str, Any]:
     """Return the document behind a report: plain JSON values, no NaN.
 
     Keys: format, title, release, totals, flow, clusters, merged, merged_left_out, votes, agreement, backgrounds, classes, splits, headline (a JSON
-    pointer to one model of `splits`, or null), training_overlap (null where it was not checked), models, caveats. Fractions stay fractions; nothing is rounded.
+    pointer to one model of `splits`, or null), training_overlap (null where it was not checked), models, asked (names, templates, label space),
+    caveats. Fractions stay fractions; nothing is rounded.
     """
     splits = [_split(context, name) for name in _split_names(context)]
     backgrounds, classes = _counts(context)
@@ -54,6 +55,7 @@ def report_numbers(context: ReportContext) -> dict[str, Any]:
         "headline": headline(splits),
         "training_overlap": _overlap(context),
         "models": [_identity(model, record) for model, record in sorted(context.identities.items())],
+        "asked": dict(context.asked),
         "caveats": caveats_of(context, splits),
     }
     return dict(_finite(document))

@@ -14,7 +14,7 @@ from counteranimal.report.marks import label_of, sublabel_of
 
 __all__ = ["FOLDS", "PROTOCOLS", "headline", "protocols_of"]
 
-PROTOCOLS = {"1v1000": "1 vs 1000", "1v20": "1 vs 20"}
+PROTOCOLS = {"1v1000": "1 vs 1000", "1v20": "1 vs 20", "custom": "own label space"}
 FOLDS = {
     "report": "report fold: photos that took no part in choosing the backgrounds",
     "report_without_overlap": "report fold, without the photos that hash lists hold",
@@ -23,6 +23,7 @@ FOLDS = {
     "select": "select fold: photos that chose the backgrounds",
 }
 ALL_CLASSES = "*"
+ROBUSTNESS = "effective_robustness"
 KINDS = {"accuracy_common": "common", "accuracy_counter": "counter", "drop": "drop"}
 
 Row = Mapping[str, Any]
@@ -47,7 +48,11 @@ def protocols_of(context: ReportContext, split: str) -> list[dict[str, Any]]:
             "protocol": protocol,
             "name": PROTOCOLS.get(protocol, protocol),
             "folds": [
-                _fold(context, split, fold, [r for r in rows if r["protocol"] == protocol and r["fold"] == fold])
+                _fold(
+                    context,
+                    (split, fold, protocol),
+                    [r for r in rows if r["protocol"] == protocol and r["fold"] == fold],
+                )
                 for fold in _ordered((r["fold"] for r in rows if r["protocol"] == protocol), FOLDS)
             ],
         }
@@ -55,7 +60,8 @@ def protocols_of(context: ReportContext, split: str) -> list[dict[str, Any]]:
     ]
 
 
-def _fold(context: ReportContext, split: str, fold: str, rows: list[Row]) -> dict[str, Any]:
+def _fold(context: ReportContext, key: tuple[str, str, str], rows: list[Row]) -> dict[str, Any]:
+    split, fold, _ = key
     selector = context.selectors.get(split)
     by_model: dict[str, dict[tuple[str, str], Row]] = {}
     for row in rows:
@@ -71,6 +77,10 @@ def _fold(context: ReportContext, split: str, fold: str, rows: list[Row]) -> dic
                 "mark": mark(identity, selector),
                 "macro": _of(figures, "macro"),
                 "micro": _of(figures, "micro"),
+                "worst": _worst(context, (*key, model)),
+                "robustness": _figure(figures[ALL_CLASSES, ROBUSTNESS])
+                if (ALL_CLASSES, ROBUSTNESS) in figures
+                else None,
             }
         )
     models.sort(key=_by_common)
@@ -79,8 +89,31 @@ def _fold(context: ReportContext, split: str, fold: str, rows: list[Row]) -> dic
         "fold": fold,
         "name": FOLDS.get(fold, fold),
         "models": models,
+        "line": _line(context, key, models),
         "classes": _classes(context, rows, {name: by_model[name] for name in order}),
     }
+
+
+def _worst(context: ReportContext, key: tuple[str, str, str, str]) -> dict[str, Any] | None:
+    found = context.worst_groups.get(key)
+    if found is None:
+        return None
+    return {**found, "name": context.class_names.get(found["class_id"], found["class_id"])}
+
+
+def _line(context: ReportContext, key: tuple[str, str, str], models: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return what drew the line of effective robustness, or why none is drawn; None where an evaluation does not say."""
+    named = ("split", "fold", "protocol")
+    found = next((item for item in context.lines if tuple(item[name] for name in named) == key), None)
+    if found is None:
+        return None
+    known = {model["model"]: model for model in models}
+    points = [
+        {**point, "label": label_of(point["model"], context.identities.get(point["model"], {}))}
+        | {"mark": known.get(point["model"], {"mark": ""})["mark"]}
+        for point in found.get("points", ())
+    ]
+    return {name: value for name, value in found.items() if name not in named} | {"points": points}
 
 
 def _by_common(model: dict[str, Any]) -> tuple[float, str]:

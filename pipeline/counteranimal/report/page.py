@@ -23,7 +23,7 @@ from counteranimal.report.photos import Thumbnails
 from counteranimal.report.svg import Number
 from counteranimal.workspace import write_atomically
 
-__all__ = ["TEMPLATES", "environment", "write_report"]
+__all__ = ["TEMPLATES", "environment", "outcome_plots", "shared_words", "write_report"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -41,10 +41,8 @@ def write_report(out: Path, *, context: ReportContext) -> Path:
     numbers = report_numbers(context)
     thumbnails = Thumbnails(out / "photos")
     shared = {
-        "numbers": numbers,
-        "signs": MARKS,
+        **shared_words(numbers),
         "duplicates": DUPLICATES,
-        "at": lambda pointer: at(numbers, pointer),
         "examples": _examples(context, thumbnails),
         "merged": [
             {"pair": pair, "dropped": thumbnails.add(pair.dropped), "kept": thumbnails.add(pair.kept)}
@@ -59,6 +57,11 @@ def write_report(out: Path, *, context: ReportContext) -> Path:
     write_atomically(out / "report.json", json_bytes(numbers))
     thumbnails.forget_others()
     return out / "index.html"
+
+
+def shared_words(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what every page of results is rendered with."""
+    return {"numbers": numbers, "signs": MARKS, "at": lambda pointer: at(numbers, pointer)}
 
 
 def environment() -> jinja2.Environment:
@@ -117,6 +120,13 @@ def _plots(numbers: Mapping[str, Any]) -> dict[str, str]:
     }
     for s, split in enumerate(numbers["splits"]):
         found[f"/splits/{s}/pairs"] = _pairs_plot(split, f"/splits/{s}/pairs")
+    return found | outcome_plots(numbers)
+
+
+def outcome_plots(numbers: Mapping[str, Any]) -> dict[str, str]:
+    """Return the plots of what models did, by the JSON pointer of what each shows."""
+    found = {}
+    for s, split in enumerate(numbers["splits"]):
         for p, protocol in enumerate(split["protocols"]):
             for f, fold in enumerate(protocol["folds"]):
                 place = f"/splits/{s}/protocols/{p}/folds/{f}"
@@ -124,7 +134,23 @@ def _plots(numbers: Mapping[str, Any]) -> dict[str, str]:
                 what = f"{protocol['name']}, {fold['name']}"
                 found[f"{place}/accuracy"] = plots.dumbbells(rows, title=f"Accuracy by model, {what}")
                 found[f"{place}/drop"] = plots.drops(rows, title=f"Accuracy drop by model, {what}")
+                found[f"{place}/line"] = _line_plot(fold["line"], f"Counter accuracy against common accuracy, {what}")
     return found
+
+
+def _line_plot(line: Mapping[str, Any] | None, title: str) -> str:
+    if line is None or line["status"] != "line":
+        return ""
+    points = [
+        plots.Point(
+            point["label"],
+            MARKS[point["mark"]][0] if point["mark"] else "",
+            (point["common_logit"], point["counter_logit"]),
+            draws_line=point["draws_line"],
+        )
+        for point in line["points"]
+    ]
+    return plots.scatter(points, (line["intercept"], line["slope"]), title=title)
 
 
 def _gap(model: Mapping[str, Any], place: str) -> plots.Gap:

@@ -6,13 +6,14 @@ colour nor a script is needed to read them. Leaves which numbers are drawn to th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from counteranimal.report.formats import number_text
 from counteranimal.report.svg import Axis, Number, document, line, number, rect, runs, span_of, text
 
-__all__ = ["Bar", "Estimate", "Gap", "Part", "bars", "drops", "dumbbells", "flow"]
+__all__ = ["Bar", "Estimate", "Gap", "Part", "Point", "bars", "drops", "dumbbells", "flow", "scatter"]
 
 WIDTH = 580
 LABELS = 168
@@ -64,6 +65,16 @@ class Part:
 
     name: str
     n: Number
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One model of a scatter plot: label, sign, and the logits of its accuracies on common and counter."""
+
+    label: str
+    sign: str
+    logits: tuple[float, float]
+    draws_line: bool
 
 
 def _cut(words: str, limit: int) -> str:
@@ -206,3 +217,83 @@ def flow(parts: Sequence[Part], *, title: str) -> str:
     height = 62 + 26 * ((len(shown) - 1) // 4) + 10
     description = "Every candidate is in exactly one state."
     return document(body, size=(WIDTH, height), title=title, description=description)
+
+
+_ACCURACIES = (0.01, 0.02, 0.05, *(tenth / 10 for tenth in range(1, 10)), 0.95, 0.98, 0.99)
+_LABELLED = 24  # beyond so many, models that draw the line are points without a label
+_LABEL_STEP = 15
+
+
+def scatter(points: Sequence[Point], line_through: tuple[float, float], *, title: str) -> str:
+    """Return counter against common accuracy on logit axes, with the line (intercept, slope) and the diagonal of no drop.
+
+    Models that draw the line are circles, others squares; labels stand in a column beside the plot, in the order of their
+    points. Empty text without points.
+    """
+    if not points:
+        return ""
+    named = [point for point in points if len(points) <= _LABELLED or not point.draws_line]
+    bottom = max(400, HEAD + _LABEL_STEP * len(named))
+    x, y = (
+        Axis(min(ends) - 0.2, max(ends) + 0.2, *pixels)
+        for ends, pixels in (
+            ([point.logits[0] for point in points], (44.0, WIDTH - 190.0)),
+            ([point.logits[1] for point in points], (float(bottom), 16.0)),
+        )
+    )
+    body = [*_logit_frame(x, y), *_lines(x, y, line_through)]
+    named.sort(key=lambda point: -point.logits[1])
+    for point, height in zip(named, _apart([y.at(point.logits[1]) for point in named], float(bottom)), strict=True):
+        body += [
+            line(x.at(point.logits[0]), y.at(point.logits[1]), WIDTH - 180, height, "leader"),
+            text(WIDTH - 176, height + 4, f"{point.sign} {_cut(point.label, 24)}".strip(), cls="small"),
+        ]
+    body += [_point(x.at(point.logits[0]), y.at(point.logits[1]), point) for point in points]
+    return document(body, size=(WIDTH, bottom + 46), title=title, description="The table beside it has the distances.")
+
+
+def _apart(wanted: Sequence[float], bottom: float) -> list[float]:
+    """Return ascending heights a label's step apart, each as near above what is wanted as those below it leave room for."""
+    placed: list[float] = []
+    for height in wanted:
+        placed.append(max(height, placed[-1] + _LABEL_STEP) if placed else height)
+    limit = bottom
+    for position in range(len(placed) - 1, -1, -1):
+        placed[position] = min(placed[position], limit)
+        limit = placed[position] - _LABEL_STEP
+    return placed
+
+
+def _point(x: float, y: float, point: Point) -> str:
+    if point.draws_line:
+        return f'<circle cx="{x:g}" cy="{y:g}" r="5" class="point drop"/>'
+    return rect(x - 5, y - 5, (10, 10), "point other", radius=1.5)
+
+
+def _logit_frame(x: Axis, y: Axis) -> list[str]:
+    parts = []
+    for value in _ACCURACIES:
+        at, words = math.log(value / (1 - value)), number_text(value, "bare").removesuffix(".0")
+        if x.low <= at <= x.high:
+            parts.append(line(x.at(at), y.left, x.at(at), y.right, "grid"))
+            parts.append(text(x.at(at), y.left + 16, words, cls="tick", anchor="middle"))
+        if y.low <= at <= y.high:
+            parts.append(line(x.left, y.at(at), x.right, y.at(at), "grid"))
+            parts.append(text(x.left - 6, y.at(at) + 4, words, cls="tick", anchor="end"))
+    caption = "accuracy on common (across) and counter (up) in %, logit scales; dashed: no drop"
+    return [*parts, text(x.left, y.left + 34, caption, cls="tick")]
+
+
+def _lines(x: Axis, y: Axis, fit: tuple[float, float]) -> list[str]:
+    """Return the fitted line and the diagonal, cut off where they leave the plot."""
+    parts = []
+    for (intercept, slope), cls in (((0.0, 1.0), "same"), (fit, "fit")):
+        low, high = x.low, x.high
+        if slope:
+            ends = sorted(((y.low - intercept) / slope, (y.high - intercept) / slope))
+            low, high = max(low, ends[0]), min(high, ends[1])
+        if low < high:
+            parts.append(
+                line(x.at(low), y.at(intercept + slope * low), x.at(high), y.at(intercept + slope * high), cls)
+            )
+    return parts

@@ -5,6 +5,7 @@ Decides how a draw is made. Which models and which baseline are compared is left
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -48,7 +49,8 @@ def paired_difference(
     """Return the difference of two models' macro figure, resampling fold units with replacement inside each class.
 
     Both models see the same draw, so what makes a photo hard for both cancels. A draw that empties a class's group is
-    repeated. Percentile interval and p-value (Davison and Hinkley 1997, 4.4 and 5.3).
+    repeated. Draws from h units spread too little by sqrt((h - 1) / h), so a class's distances from its own figure are stretched by the
+    inverse (Rao and Wu 1988). Classes of a single unit cannot be drawn from; they are drawn among each other, as one stratum. Percentile interval and p-value (Davison and Hinkley 1997, 4.4 and 5.3).
 
     Raises
     ------
@@ -58,21 +60,35 @@ def paired_difference(
     classes = np.unique(sample.classes)
     if classes.size == 0:
         raise UsageError("no class has a pair, so there is no difference to draw; choose a split with pairs")
-    value = np.zeros(1)
+    value = 0.0
     drawn = np.zeros(draws)
+    single: list[float] = []
     for label in classes:
         sums = _sums_by_unit(sample, sample.classes == label)
         whole = sums.sum(axis=0, keepdims=True)
         if (whole[:, [0, 3]] == 0).any():
             raise UsageError("a class without a common or a counter photo cannot be compared; leave it out")
-        value += _figure(whole, figure) / classes.size
-        drawn += _figure(_draw(sums, draws, rng), figure) / classes.size
+        own = float(_figure(whole, figure)[0])
+        value += own / classes.size
+        if len(sums) == 1:
+            single.append(own)
+        else:
+            drawn += (own + _stretch(len(sums)) * (_figure(_draw(sums, draws, rng), figure) - own)) / classes.size
+    if single:
+        counts = rng.multinomial(len(single), np.full(len(single), 1.0 / len(single)), size=draws)
+        total = sum(single)
+        drawn += (total + _stretch(len(single)) * (counts @ np.array(single) - total)) / classes.size
     ends = np.quantile(drawn, [0.5 - level / 2.0, 0.5 + level / 2.0])
     interval = Interval(float(ends[0]), float(ends[1]))
     # The observed sample counts as one draw, so that p is never 0.
     at_most, at_least = int((drawn <= 0).sum()) + 1, int((drawn >= 0).sum()) + 1
     p_value = min(1.0, 2.0 * min(at_most, at_least) / (draws + 1))
-    return Difference(float(value[0]), interval.low, interval.high, p_value)
+    return Difference(value, interval.low, interval.high, p_value)
+
+
+def _stretch(units: int) -> float:
+    """Return what makes up for drawing from few units; 1 for one, which cannot be drawn from."""
+    return math.sqrt(units / max(units - 1, 1))
 
 
 def _sums_by_unit(sample: PairedSample, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from counteranimal.errors import UsageError
-from counteranimal.evaluate.compare import compare_models, compare_with_paper, paper_models
+from counteranimal.evaluate.compare import compare_models
 from counteranimal.evaluate.document import rules_of
+from counteranimal.evaluate.paper import compare_with_paper, paper_models
 from counteranimal.evaluate.predictions import prediction_files, read_predictions
 from counteranimal.evaluate.results import results_table
 from counteranimal.release.read import Release
@@ -31,13 +32,26 @@ def against_baseline(release: Release, places: Sequence[Path], baseline: str | N
 
 def against_paper(release: Release, places: Sequence[Path]) -> list[dict[str, Any]]:
     """Compare macro accuracies on splits by the paper's rule with the paper's."""
-    predictions, _ = _read(release, places)
+    predictions, _ = _read(release, places, of_the_paper=True)
     rules = {name: rule for name, rule in rules_of(release).items() if rule.get("rule") == "paper"}
     return compare_with_paper(results_table(release.entries, release.splits, rules, predictions), sorted(rules))
 
 
-def _read(release: Release, places: Sequence[Path]) -> tuple[pa.Table, list[dict[str, Any]]]:
+def _read(
+    release: Release, places: Sequence[Path], *, of_the_paper: bool = False
+) -> tuple[pa.Table, list[dict[str, Any]]]:
     read = [read_predictions(path, release) for path in prediction_files(places)]
+    asked = [(statement.names, statement.templates, statement.label_space) for _, statement in read]
+    if any(labels != asked[0] for labels in asked):
+        raise UsageError(
+            "these models chose between different labels, names or templates; compare those that are alike"
+        )
+    for _, statement in read:
+        if of_the_paper and (statement.names, statement.templates) != ("wordnet", "paper"):
+            raise UsageError(
+                f"{statement.identity['spec']} was asked with names {statement.names} and templates {statement.templates}; "
+                "the paper's tables are of names wordnet and templates paper"
+            )
     identities = [statement.identity for _, statement in read]
     specs = [str(identity["spec"]) for identity in identities]
     twice = sorted({spec for spec in specs if specs.count(spec) > 1})

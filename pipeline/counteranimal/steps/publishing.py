@@ -20,11 +20,14 @@ from counteranimal.dedupe.hash_list import HashList
 from counteranimal.dedupe.reference import stored
 from counteranimal.dedupe.released import held_against, read_lists
 from counteranimal.errors import PolicyError, UsageError
+from counteranimal.evaluate.citation import citation
 from counteranimal.evaluate.engine import Labels, candidates_1v20
 from counteranimal.evaluate.overlap import NOT_CHECKED, Compare, TrainingOverlap
 from counteranimal.evaluate.predictions import prediction_files
+from counteranimal.evaluate.protocols import STANDARD
 from counteranimal.evaluate.results import WITHOUT_OVERLAP
 from counteranimal.evaluate.run import Evaluator
+from counteranimal.evaluate.spaces import read_label_space
 from counteranimal.freeze import draft as freeze_draft
 from counteranimal.freeze import export as freeze_export
 from counteranimal.freeze import photos as freeze_photos
@@ -40,7 +43,8 @@ from counteranimal.release.photos import PhotoFolder
 from counteranimal.release.read import Release, open_release
 from counteranimal.release.withdrawn import read_withdrawn
 from counteranimal.report.gallery import write_gallery
-from counteranimal.report.gather import gather
+from counteranimal.report.gather import gather, gather_evaluation
+from counteranimal.report.leaderboard import write_leaderboard
 from counteranimal.report.page import write_report
 from counteranimal.report.summary import summary_text
 from counteranimal.settings import Settings
@@ -51,6 +55,7 @@ from counteranimal.steps.rechecking import leave_out
 from counteranimal.steps.rounds import agreement
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.steps.splitting import choose_splits, embeddings_of, per_class_rule, photo_set
+from counteranimal.workspace import write_atomically
 
 __all__ = [
     "evaluate",
@@ -62,10 +67,13 @@ __all__ = [
     "gallery",
     "headline",
     "keys",
+    "labels_of",
     "list_withdrawn",
     "release_of",
     "report",
 ]
+
+CITATION = "CITATION.txt"
 
 
 def release_of(run: Run, version: str) -> Path:
@@ -161,13 +169,22 @@ def evaluate(run: Run, *, version: str, models: Sequence[str] = ()) -> Outcome:
     release = open_release(release_of(run, version))
     out = run.workspace.folder("evaluations") / version
     compare = _comparing(stored(run.workspace), run.settings)
-    evaluator = Evaluator(run.settings, store=embeddings_of(run.workspace), compare=compare)
+    chosen_by = run.recipe.evaluate
+    labels = Labels(names=chosen_by.names, templates=chosen_by.templates, protocols=chosen_by.protocols)
+    evaluator = Evaluator(run.settings, labels, store=embeddings_of(run.workspace), compare=compare)
     return evaluate_release(evaluator, release, chosen, photos=run.workspace.folder("photos"), out=out)
 
 
-def evaluator_of(settings: Settings, against: Sequence[Path] = ()) -> Evaluator:
+def evaluator_of(settings: Settings, against: Sequence[Path] = (), labels: Labels | None = None) -> Evaluator:
     """Return how somebody without a workspace evaluates; `against` are hash lists of training or reference sets."""
-    return Evaluator(settings, compare=_comparing(read_lists(against), settings))
+    return Evaluator(settings, labels or Labels(), compare=_comparing(read_lists(against), settings))
+
+
+def labels_of(names: str, templates: str, label_space: Path | None) -> Labels:
+    """Return what models choose between; a label space of one's own is judged beside the standard protocols."""
+    if label_space is None:
+        return Labels(names, templates)
+    return Labels(names, templates, (*STANDARD, "custom"), space=read_label_space(label_space))
 
 
 def evaluate_release(
@@ -193,8 +210,15 @@ def rescore_release(
 
 
 def _evaluated(release: Release, models: int, results: pa.Table, out: Path) -> Outcome:
+    document = json.loads((out / "results.json").read_bytes())
+    cited = citation(release, document)
+    write_atomically(out / CITATION, cited.encode())
+    page = write_leaderboard(out, context=gather_evaluation(release, out, citation=cited))
     counts = {"photos": len(release.entries), "models": models, "figures": len(results), "results": str(out)}
-    return Outcome("evaluate", {**counts, "training_overlap": _overlap_words(out)})
+    overlap = _overlap_words(document["counteranimal"]["training_overlap"])
+    return Outcome(
+        "evaluate", {**counts, "training_overlap": overlap, "page": str(page), "citation": str(out / CITATION)}
+    )
 
 
 def _comparing(lists: Sequence[HashList], settings: Settings) -> Compare | None:
@@ -208,8 +232,7 @@ def _comparing(lists: Sequence[HashList], settings: Settings) -> Compare | None:
     return compare
 
 
-def _overlap_words(out: Path) -> str:
-    overlap = json.loads((out / "results.json").read_bytes())["counteranimal"]["training_overlap"]
+def _overlap_words(overlap: Any) -> str:
     if overlap == NOT_CHECKED:
         return NOT_CHECKED
     names = ", ".join(item["name"] for item in overlap["lists"])
@@ -261,9 +284,10 @@ def report(run: Run, *, version: str | None = None, out: Path | None = None) -> 
 
 
 def headline(out: Path) -> str:
-    """Return the macro drop of every model, one line each, from `results.parquet`: on the report fold, with and without photos found."""
+    """Return the macro drop of every model, one line each, from `results.parquet`: the report fold first, with and without photos found."""
     lines = []
-    for row in tables.read(out / "results.parquet", "results").to_pylist():
+    rows = tables.read(out / "results.parquet", "results").to_pylist()
+    for row in sorted(rows, key=lambda row: row["fold"].startswith("all")):
         fold, without, _ = row["fold"].partition(WITHOUT_OVERLAP)
         if row["class_id"] == "*" and row["figure"] == "macro_drop" and fold in {"report", "all"}:
             interval = "" if row["low"] is None else f" [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"

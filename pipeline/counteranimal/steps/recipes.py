@@ -21,10 +21,9 @@ from pydantic import TypeAdapter, ValidationError
 from counteranimal.crawl.pin import pin
 from counteranimal.crawl.politeness import Clock
 from counteranimal.crawl.session import openings
-from counteranimal.crawl.sources.api import Api
 from counteranimal.crawl.sources.dump import Dump
 from counteranimal.crawl.sources.inaturalist import INaturalistOptions
-from counteranimal.crawl.sources.protocol import read_options
+from counteranimal.crawl.sources.protocol import api_of, read_options
 from counteranimal.crawl.sources.taxa import TaxaApi, TaxaTable
 from counteranimal.errors import RecipeError, UsageError
 from counteranimal.recipe import Recipe, imagenet_classes, load_recipe
@@ -143,7 +142,7 @@ def _api(recipe: Recipe, settings: Settings) -> Iterator[TaxaApi]:
         item for item in openings(recipe, journal, settings, Clock(datetime.now(UTC))) if item.spec == asked[0]
     )
     try:
-        yield TaxaApi(Api(opening), read_options(INaturalistOptions, asked[0]).base_url)
+        yield TaxaApi(api_of(opening), read_options(INaturalistOptions, asked[0]).base_url)
     finally:
         opening.ledger.close()
 

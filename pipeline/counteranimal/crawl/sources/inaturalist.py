@@ -18,8 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from counteranimal.crawl.candidates import Offer
-from counteranimal.crawl.sources.api import Api
-from counteranimal.crawl.sources.protocol import Opening, Page, read_options
+from counteranimal.crawl.sources.protocol import Opening, Page, api_of, read_options
 from counteranimal.errors import RecipeError, UpstreamError
 from counteranimal.recipe import RecipeClass, Taxon
 
@@ -102,7 +101,7 @@ class INaturalistSource:
         self._options = read_options(INaturalistOptions, opening.spec)
         self._name = opening.spec.name
         self._recipe = opening.recipe
-        self._api = Api(opening)
+        self._api = api_of(opening)
         self._filters = self._read_filters(opening)
         self.query = json.dumps([self._options.base_url, self._options.photos_per_observation, self._filters])
 

@@ -9,17 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
 
 from counteranimal.crawl.budget import Ledger
 from counteranimal.crawl.candidates import Offer
 from counteranimal.crawl.politeness import Clock
-from counteranimal.errors import RecipeError
+from counteranimal.errors import MissingDependency, RecipeError
 from counteranimal.recipe import Recipe, SourceSpec
 
-__all__ = ["GROUP", "LocalSource", "Opening", "Page", "Restating", "Source", "open_source", "plugin_of", "read_options"]
+if TYPE_CHECKING:
+    from counteranimal.crawl.sources.api import Api
+
+__all__ = [
+    "GROUP",
+    "LocalSource",
+    "Opening",
+    "Page",
+    "Restating",
+    "Source",
+    "api_of",
+    "open_source",
+    "plugin_of",
+    "read_options",
+]
 
 GROUP = "counteranimal.sources"
 
@@ -91,6 +105,15 @@ def plugin_of(spec: SourceSpec) -> Callable[[Opening], Source]:
     if spec.kind not in known:
         raise RecipeError(f"source {spec.name!r} has unknown kind {spec.kind!r}; known are {', '.join(sorted(known))}")
     return cast("Callable[[Opening], Source]", known[spec.kind].load())
+
+
+def api_of(opening: Opening) -> Api:
+    """Return the client of an opening's HTTP API; raises MissingDependency where the extra for crawling is not installed."""
+    try:
+        from counteranimal.crawl.sources.api import Api
+    except ImportError as error:
+        raise MissingDependency(f"asking an API needs {error.name}; install counteranimal[crawl]") from error
+    return Api(opening)
 
 
 def open_source(opening: Opening) -> Source:

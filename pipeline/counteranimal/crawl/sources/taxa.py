@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from counteranimal.crawl.sources.api import Api
 from counteranimal.errors import UpstreamError
 from counteranimal.recipe import Taxon
+
+if TYPE_CHECKING:  # it needs the extra for crawling, which the taxa table does not
+    from counteranimal.crawl.sources.api import Api
 
 __all__ = ["TaxaApi", "TaxaTable", "Taxonomy"]
 
