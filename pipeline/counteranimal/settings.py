@@ -40,8 +40,15 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
         default=min(8, os.cpu_count() or 1), description="local processes for per-photo work"
     )
-    batch_size: Annotated[int, Field(ge=1)] = Field(default=32, description="photos a forward pass")
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
+    batch_size: Annotated[int, Field(ge=1)] = Field(
+        default=32, description="photos a forward pass; more are tried on an accelerator, fewer where memory runs out"
+    )
+    device: str = Field(
+        default="auto", description="auto, cpu, cuda, cuda:N or mps; an evaluation uses several, separated by commas"
+    )
+    crop_cache_gb: Annotated[float, Field(ge=0)] = Field(
+        default=20.0, description="gigabytes that crops kept for evaluations may take; 0: none are kept"
+    )
     contact: str = Field(
         default="", description="e-mail or page sent in the User-Agent; needed to crawl the real world"
     )

@@ -10,6 +10,7 @@ import typer
 
 from counteranimal.cli.common import AsJson, emit, verb
 from counteranimal.errors import IntegrityError, PolicyError, UpstreamError, UsageError
+from counteranimal.models.runtime import DTYPES
 from counteranimal.release.read import open_release
 from counteranimal.settings import load_settings
 from counteranimal.steps import comparing, restoring
@@ -120,6 +121,14 @@ def evaluate(
             "--against", help="Hash list of a training or reference set to look for the photos in. Repeatable."
         ),
     ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option("--device", help="cpu, cuda, cuda:N or mps; repeat to spread the photos over several."),
+    ] = None,
+    dtype: Annotated[
+        str,
+        typer.Option("--dtype", help="fp32 is the reference; bf16 and fp16 also count the answers that they change."),
+    ] = "fp32",
     as_json: AsJson = False,
 ) -> None:
     """Evaluate models on a frozen release: accuracy on common and counter, the drop, an interval beside every figure."""
@@ -131,7 +140,10 @@ def evaluate(
     if not (model or predictions):
         raise UsageError("no model is named; pass --model, for example --model efficientnet-lite2")
     opened = open_release(release)
-    evaluator = evaluator_of(load_settings(), against or ())
+    if dtype not in DTYPES:
+        raise UsageError(f"there is no precision {dtype!r}; --dtype knows {', '.join(DTYPES)}")
+    settings = load_settings(device=",".join(device) if device else None)
+    evaluator = evaluator_of(settings, against or (), DTYPES[dtype])
     if predictions:
         outcome = rescore_release(evaluator, opened, predictions, photos=photos, out=out)
     elif model and photos:

@@ -42,7 +42,7 @@ def load_model(spec: str, *, settings: Settings, dtype: DType = "float32") -> Mo
     settings : Settings
         `device` and `cache_folder` are read.
     dtype : str
-        `float32`, the reference, or `bfloat16`; the model's identity, and so what is stored under it, differs between the two.
+        `float32`, the reference, `bfloat16` or `float16`; the model's identity, and so what is stored under it, differs between them.
 
     Returns
     -------

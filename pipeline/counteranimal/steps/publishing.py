@@ -34,6 +34,7 @@ from counteranimal.freeze.inputs import Terms
 from counteranimal.freeze.withdrawn import write_withdrawn
 from counteranimal.models import load_model
 from counteranimal.models.registry import require_known
+from counteranimal.models.runtime import DType
 from counteranimal.release.layout import parse_version, versions_in
 from counteranimal.release.photos import PhotoFolder
 from counteranimal.release.read import Release, open_release
@@ -50,6 +51,7 @@ from counteranimal.steps.rechecking import leave_out
 from counteranimal.steps.rounds import agreement
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.steps.splitting import choose_splits, embeddings_of, per_class_rule, photo_set
+from counteranimal.workspace.forgetting import crops_of
 
 __all__ = [
     "evaluate",
@@ -160,13 +162,15 @@ def evaluate(run: Run, *, version: str, models: Sequence[str] = ()) -> Outcome:
     release = open_release(release_of(run, version))
     out = run.workspace.folder("evaluations") / version
     compare = _comparing(stored(run.workspace), run.settings)
-    evaluator = Evaluator(run.settings, store=embeddings_of(run.workspace), compare=compare)
+    evaluator = Evaluator(
+        run.settings, store=embeddings_of(run.workspace), crops=crops_of(run.workspace), compare=compare
+    )
     return evaluate_release(evaluator, release, chosen, photos=run.workspace.folder("photos"), out=out)
 
 
-def evaluator_of(settings: Settings, against: Sequence[Path] = ()) -> Evaluator:
+def evaluator_of(settings: Settings, against: Sequence[Path] = (), dtype: DType = "float32") -> Evaluator:
     """Return how somebody without a workspace evaluates; `against` are hash lists of training or reference sets."""
-    return Evaluator(settings, compare=_comparing(read_lists(against), settings))
+    return Evaluator(settings, compare=_comparing(read_lists(against), settings), dtype=dtype)
 
 
 def evaluate_release(
