@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import operator
 import os
 import sys
 import tempfile
@@ -138,7 +139,7 @@ def _texts_read() -> dict[str, int]:
 
 
 def _evaluated(place: Place, model: Any, out: str) -> dict[str, Any]:
-    """Evaluate and return how many photos are right and how many texts were read."""
+    """Evaluate and return what is predicted of each photo, by id, what it took, and how many texts were read."""
     import pyarrow.parquet as pq
 
     from counteranimal.evaluate import Evaluator
@@ -147,8 +148,9 @@ def _evaluated(place: Place, model: Any, out: str) -> dict[str, Any]:
     read, evaluator = _texts_read(), Evaluator(_settings(place), labels=_labels())
     seconds, _ = cpu_seconds(lambda: evaluator.evaluate(release, [model], photos=photos, out=place.home / out))
     (file,) = (place.home / out).glob("predictions-*.parquet")
-    correct = pq.read_table(file).column("correct").to_pylist()
-    return {"correct": sum(correct), "photos": len(correct), "ours": seconds, **read}
+    table = pq.read_table(file)
+    told = {name: table.column(name).to_pylist() for name in ("predicted", "correct")}
+    return {**told, "photos": len(table), "ours": seconds, **read}
 
 
 def _again(place: Place) -> None:
@@ -164,7 +166,7 @@ def _apart(place: Place, *arguments: str) -> tuple[Cost, dict[str, Any]]:
 
 
 def _peer(place: Place) -> dict[str, Any]:
-    """Return the peer's CPU seconds, those of its decoding alone, the number of photos, and how many it got right."""
+    """Return the peer's CPU seconds, those of its decoding alone, what it predicted, and how many photos it counts right."""
     out = place.home / "peer.json"
     options = {
         "--dataset": "wds/release",
@@ -190,11 +192,15 @@ def side_by_side(place: Place, peer: dict[str, Any]) -> list[Figure]:
     bare = {name: first[name] for name in ("decode", "image forward", "text forward")}
     told = ", ".join(f"{name} {seconds:.2f}" for name, seconds in bare.items())
     print(f"first run, CPU s: {told}; sum {sum(bare.values()):.2f}, ours {first['ours']:.2f}")
-    print(f"{first['photos']} photos: ours {first['correct']} right, clip_benchmark {peer['correct']}")
+    right, other = sum(first["correct"]), sum(map(operator.ne, first["predicted"], peer["predicted"]))
+    print(
+        f"{first['photos']} photos: ours {right} right, clip_benchmark {peer['correct']}; {other} predicted otherwise"
+    )
     print(f"texts read: {first['texts']} by a first run, {again['texts']} by a second")
     print(f"whole process, CPU s: ours again {second.cpu:.1f}, clip_benchmark each time {peer['cpu']:.1f}")
     return [
-        Figure("difference in photos counted right", abs(first["correct"] - peer["correct"]), None, 0, "lower"),
+        Figure("difference in photos counted right", abs(right - peer["correct"]), None, 0, "lower"),
+        Figure("photos predicted otherwise", other, None, 0, "lower"),
         Figure("second run, CPU s of the whole process", second.cpu, peer["cpu"], 1 / 3, "lower"),
         Figure("second run, texts read", again["texts"], None, 0, "lower"),
         Figure("first run of one model, CPU s", first["ours"], sum(bare.values()), 1.15, "lower"),

@@ -3,7 +3,8 @@
     python bench/peer_clip_benchmark.py CONFIG.json FOLDER GROUP WEIGHTS eval ...
 
 After `eval` and its options, clip_benchmark's own, it prints one JSON line: the CPU seconds of the process so far, imports and loading
-included, and then those of one pass of decoding and transforming alone. Decides nothing of the evaluation. Two things are done before it starts: torchvision is made importable beside a CPU build of torch
+included, what was predicted of each photo, in the order of the shards, and the CPU seconds of one pass of decoding and transforming
+alone. Decides nothing of the evaluation. Two things are done before it starts: torchvision is made importable beside a CPU build of torch
 (as `counteranimal.models.compat` does here), and open_clip learns the architecture. Imports nothing of this project, which is not
 installed there.
 """
@@ -47,14 +48,24 @@ def main() -> None:
     import open_clip
     import torch
     from clip_benchmark.cli import main as clip_benchmark
+    from clip_benchmark.metrics import zeroshot_classification
 
+    predicted: list[int] = []
+    run = zeroshot_classification.run_classification
+
+    def noted(*arguments: object, **named: object) -> object:
+        logits, target = run(*arguments, **named)
+        predicted.extend(logits.argmax(dim=1).tolist())
+        return logits, target
+
+    zeroshot_classification.run_classification = noted  # it publishes only sums
     torch.set_num_threads(1)
     open_clip.add_model_config(config)
     sys.argv = ["clip_benchmark", *options]
     clip_benchmark()
     whole = time.process_time()
     photos, decoding = _decoding(Path(config).stem, folder, group, weights)
-    print(json.dumps({"cpu": whole, "photos": photos, "decoding": decoding}))
+    print(json.dumps({"cpu": whole, "photos": photos, "decoding": decoding, "predicted": predicted}))
     del kept
 
 

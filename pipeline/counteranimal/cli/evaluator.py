@@ -14,7 +14,7 @@ from counteranimal.models.runtime import DTYPES
 from counteranimal.release.read import open_release
 from counteranimal.settings import load_settings
 from counteranimal.steps import comparing, restoring
-from counteranimal.steps.publishing import evaluate_release, evaluator_of, headline, rescore_release
+from counteranimal.steps.publishing import evaluate_release, evaluator_of, fetch_weights, headline, rescore_release
 from counteranimal.steps.verification import check_release
 
 __all__ = ["register"]
@@ -129,16 +129,26 @@ def evaluate(
         str,
         typer.Option("--dtype", help="fp32 is the reference; bf16 and fp16 also count the answers that they change."),
     ] = "fp32",
+    weights_only: Annotated[
+        bool,
+        typer.Option(
+            "--weights-only", help="Only bring the models' weights onto this machine and name files and hashes."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate models on a frozen release: accuracy on common and counter, the drop, an interval beside every figure."""
     if models not in {None, "paper"}:
         raise UsageError(f"there is no list of models {models!r}; --models knows paper")
     model = [*(model or ()), *(comparing.paper_models() if models else ())]
-    if predictions and model:
+    if predictions and (model or weights_only):
         raise UsageError("--from scores what models have answered, so it takes no --model; leave one of the two out")
     if not (model or predictions):
         raise UsageError("no model is named; pass --model, for example --model efficientnet-lite2")
+    if weights_only:
+        fetched = fetch_weights(model)
+        emit(fetched.counts, as_json=as_json, sentence=fetched.note)
+        return
     opened = open_release(release)
     if dtype not in DTYPES:
         raise UsageError(f"there is no precision {dtype!r}; --dtype knows {', '.join(DTYPES)}")

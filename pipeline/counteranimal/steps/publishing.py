@@ -33,7 +33,8 @@ from counteranimal.freeze.export import Choice
 from counteranimal.freeze.inputs import Terms
 from counteranimal.freeze.withdrawn import write_withdrawn
 from counteranimal.models import load_model
-from counteranimal.models.registry import require_known
+from counteranimal.models.files import sha256_of_file
+from counteranimal.models.registry import find_weights, require_known
 from counteranimal.models.runtime import DType
 from counteranimal.release.layout import parse_version, versions_in
 from counteranimal.release.photos import PhotoFolder
@@ -59,6 +60,7 @@ __all__ = [
     "evaluator_of",
     "export",
     "export_layout",
+    "fetch_weights",
     "freeze",
     "gallery",
     "headline",
@@ -180,9 +182,23 @@ def evaluate_release(
     for spec in models:
         require_known(spec)
     _refuse_withdrawn(release)
+    find_weights(models)  # all of them, so that the last model's are not missed after hours
     out.mkdir(parents=True, exist_ok=True)  # before the work, so that a bad place costs nothing
     results = evaluator.evaluate(release, list(models), photos=photos, out=out)
     return _evaluated(release, len(models), results, out)
+
+
+def fetch_weights(models: Sequence[str]) -> Outcome:
+    """Bring the weights of models onto this machine, into their libraries' caches, and say which file has which digest."""
+    for spec in models:
+        require_known(spec)
+    files = {spec: (str(path), sha256_of_file(path)) for spec, path in find_weights(models).items()}
+    lines = [f"{spec}: {path} sha256 {digest}" for spec, (path, digest) in files.items()]
+    counts = {
+        "models": len(models),
+        "files": {spec: {"file": path, "sha256": digest} for spec, (path, digest) in files.items()},
+    }
+    return Outcome("weights", counts, "\n".join(lines) or "these models' weights are in installed packages")
 
 
 def rescore_release(
