@@ -116,7 +116,7 @@ def test_all_missing_weights_are_named_before_any_model_runs_and_the_network_is_
     present = f"open_clip:ViT-B-32/{here}"
     missing = ["open_clip:ViT-B-32-quickgelu/laion400m_e32", "timm:resnet50.tv_in1k", "torchvision:resnet50"]
     with pytest.raises(
-        EnvironmentFailure, match="laion400m_e32.*cannot be reached.*3 models.*tv_in1k.*sha256 0676ba61"
+        EnvironmentFailure, match=r"laion400m_e32.*cannot be reached.*3 models.*tv_in1k.*sha256 0676ba61"
     ):
         find_weights([present, *missing, "efficientnet-lite0"])
     assert len(asked) == 1
