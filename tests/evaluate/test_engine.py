@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import signal
 import subprocess
 import sys
@@ -14,8 +16,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
 from counteranimal import tables
+from counteranimal.cli import app
 from counteranimal.errors import EnvironmentFailure
 from counteranimal.evaluate import Evaluator, Labels, evaluate
 from counteranimal.evaluate.precision import compared, sentences
@@ -281,6 +285,27 @@ def test_reduced_precision_says_how_many_predictions_it_changes(
     again = tmp_path / "again"
     Evaluator(settings_in(tmp_path)).rescore(real.release, list((tmp_path / "out").glob("predictions-*")), out=again)
     assert document(again) == about
+
+
+def test_the_command_takes_devices_and_precision_and_fetches_weights_alone(
+    real: Real, released: Released, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--device` twice and `--dtype` reach results.json; `--weights-only` names the file and its sha256 and evaluates nothing."""
+    (tmp_path / "cache").mkdir()
+    for name in ("embeddings", "classifiers"):
+        (tmp_path / "cache" / name).symlink_to(real.cache / name)
+    monkeypatch.setenv("COUNTERANIMAL_CACHE", str(tmp_path / "cache"))
+    asked = ["evaluate", str(released.folder), "--photos", str(released.photos), "--model", real.spec]
+    out = ["-o", str(tmp_path / "out"), "--json"]
+    only = CliRunner().invoke(app, [*asked, *out, "--weights-only"])
+    named = json.loads(only.stdout)["files"][real.spec]
+    assert hashlib.sha256(Path(named["file"]).read_bytes()).hexdigest() == named["sha256"]
+    assert not (tmp_path / "out").exists()
+    done = CliRunner().invoke(app, [*asked, *out, "--device", "cpu", "--device", "cpu", "--dtype", "bf16"])
+    assert done.exit_code == 0, done.output
+    about = document(tmp_path / "out")["counteranimal"]
+    assert (about["device"], about["dtype"]) == ("cpu,cpu", ["bfloat16"])
+    assert {row["n"] for row in about["precision"][real.spec]} == {40}
 
 
 @pytest.mark.case("I06")

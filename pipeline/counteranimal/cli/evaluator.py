@@ -145,13 +145,13 @@ def evaluate(
         raise UsageError("--from scores what models have answered, so it takes no --model; leave one of the two out")
     if not (model or predictions):
         raise UsageError("no model is named; pass --model, for example --model efficientnet-lite2")
+    if dtype not in DTYPES:
+        raise UsageError(f"there is no precision {dtype!r}; --dtype knows {', '.join(DTYPES)}")
     if weights_only:
         fetched = fetch_weights(model)
         emit(fetched.counts, as_json=as_json, sentence=fetched.note)
         return
     opened = open_release(release)
-    if dtype not in DTYPES:
-        raise UsageError(f"there is no precision {dtype!r}; --dtype knows {', '.join(DTYPES)}")
     settings = load_settings(device=",".join(device) if device else None)
     evaluator = evaluator_of(settings, against or (), DTYPES[dtype])
     if predictions:

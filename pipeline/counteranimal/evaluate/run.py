@@ -105,6 +105,7 @@ class Evaluator:
             If no model is named, or one twice.
         """
         started = self.clock()
+        devices_of(self.settings.device)  # a device that is not there is said before photos are read
         entries = release.entries.to_pylist()
         folder = PhotoFolder(photos)
         _check_photos(entries, folder, workers=self.settings.workers)

@@ -17,7 +17,8 @@ from counteranimal.models.protocol import Model
 
 __all__ = ["LARGEST", "BatchSize", "features_of"]
 
-LARGEST = 1024
+LARGEST = 256
+"""What fills any accelerator of today, and no more than a part of stored features, from which batches are cut."""
 _WORTH = 1.1  # a doubling that gains less costs memory for nothing
 _MEASURED = 2  # batches a size is tried on, the first of which lays out memory
 

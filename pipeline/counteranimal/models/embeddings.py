@@ -195,7 +195,7 @@ class _Run:
         """Yield the features of missing photos, part by part; each part is written before it is yielded."""
         spec = self.models[0].identity.spec
         title, estimate = f"embed ({spec}, {self.view})", Estimate(spec, len(missing))
-        todo = _Shared(shards_of(missing, PART))
+        todo, counting = _Shared(shards_of(missing, PART)), threading.Lock()
         with contextlib.ExitStack() as stack:
             file = self._crop_file()
             if file is not None:
@@ -209,8 +209,9 @@ class _Run:
                 return threads.submit(_crop, self.photos.read, self._preprocessing, photo_id, file)
 
             def advance(number: int) -> None:
-                progress.advance(counted, number)
-                estimate.advance(number)
+                with counting:
+                    progress.advance(counted, number)
+                    estimate.advance(number)
 
             streams = [_Stream(self, model, todo, submit, advance) for model in self.models]
             yield from streams[0] if len(streams) == 1 else _side_by_side(streams, todo.stopped)
