@@ -118,6 +118,36 @@ def test_no_room_at_all_means_no_folder(tmp_path: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().err == ""
 
 
+def test_a_file_that_may_only_be_read_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that shares somebody's cache uses it and leaves it as it is."""
+    before, plain = filled(tmp_path).read_bytes(), os.open
+
+    def refusing(path: Path, flags: int, *rest: int) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return plain(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", refusing)
+    file = opened(tmp_path)
+    file.put(IDS[4], crop(4))
+    assert there(file) == [True] * 4 + [False]
+    assert file.path.read_bytes() == before
+
+
+def test_a_file_that_cannot_be_opened_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line says so; the photos are decoded."""
+    filled(tmp_path)
+
+    def refusing(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refusing)
+    assert there(opened(tmp_path)) == [False] * 5
+    assert "Permission denied" in capsys.readouterr().err
+
+
 def test_a_disk_that_fills_up_ends_the_keeping_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,7 @@
 """How many photos a model is shown at once: found on an accelerator, halved wherever memory runs out.
 
-Decides sizes only. No size changes a prediction: on a processor the module sees pieces of one fixed size whatever is chosen
-here, and on an accelerator features move in their last bits at most.
+Decides sizes only. Another size moves features in their last bits at most; a processor gains nothing by larger ones, so that none
+are tried there.
 """
 
 from __future__ import annotations

@@ -87,7 +87,10 @@ class CropFile:
         self._descriptor: int | None = None
         self._keeps = room.limit > 0
         if self._keeps and self.path.is_file():
-            self._open()
+            try:
+                self._open()
+            except OSError as error:
+                self._give_up(f"{error.strerror} at {self.path.parent}")
 
     def close(self) -> None:
         """Let go of the file; call it when no thread uses it any more."""
@@ -140,15 +143,21 @@ class CropFile:
         return self._rows_at() + len(self._place) * side * side * 3
 
     def _open(self) -> None:
-        """Open the file that is there; one whose header or length is wrong is begun anew."""
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        """Open the file that is there; one whose header or length is wrong is begun anew, one that is read-only is read."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:  # somebody else's, as on a node that shares a cache
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._keeps = False
         header = os.pread(descriptor, _HEADER.size, 0)
         magic, rows, side = _HEADER.unpack(header) if len(header) == _HEADER.size else (b"", 0, 0)
         if (magic, rows) != (MAGIC, len(self._place)) or os.fstat(descriptor).st_size != self._size(side):
             os.close(descriptor)
-            self.path.unlink(missing_ok=True)
+            if self._keeps:
+                self.path.unlink(missing_ok=True)
             return
-        os.utime(descriptor)  # when it was last used decides which file goes first
+        if self._keeps:
+            os.utime(descriptor)  # when it was last used decides which file goes first
         self._side, self._descriptor = side, descriptor
 
     def _begin(self, side: int) -> None:

@@ -69,8 +69,8 @@ def promised_digest(url: str) -> str:
     >>> promised_digest("https://weights.example/models/resnet50-0676ba61.pth")
     '0676ba61'
     """
-    found = re.findall(r"[-/]([0-9a-f]{64}|[0-9a-f]{8})(?=[/.])", url)
-    return str(found[-1]) if found else ""
+    found = re.search(r"/([0-9a-f]{64})/|-([0-9a-f]{8})\.[a-z]+$", url)
+    return next(filter(None, found.groups())) if found else ""
 
 
 def url_file(url: str, *, what: str, ask: bool = True) -> Path:
