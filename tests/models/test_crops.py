@@ -111,6 +111,19 @@ def test_crops_that_do_not_fit_are_not_kept_and_one_line_says_so(
     assert said in line
 
 
+def test_a_large_file_is_told_of_when_it_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once, with its place; a small one is not worth a line."""
+    filled(tmp_path)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(module, "_WORTH_SAYING", 1000)
+    filled(tmp_path / "large")
+    opened(tmp_path / "large").close()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"kept in {tmp_path / 'large'}" in line
+
+
 def test_no_room_at_all_means_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Zero is a wish, so nothing is said."""
     filled(tmp_path / "none", room=Room(0, 0))

@@ -39,6 +39,7 @@ SUFFIX: Final = ".crops"
 _HEADER = struct.Struct("<8sII")
 _CHECKS_AT, _PAGE = 64, 4096
 _PRESENT = 1 << 32
+_WORTH_SAYING = 10**9  # bytes
 
 
 class CropSet(NamedTuple):
@@ -188,6 +189,8 @@ class CropFile:
             self._give_up(f"they take {needed / 1e9:.1f} GB, crop_cache_gb allows {self._room.limit / 1e9:g}")
         elif shutil.disk_usage(folder).free - needed < self._room.floor:
             self._give_up(f"they take {needed / 1e9:.1f} GB, too much for the disk of {folder}")
+        elif needed >= _WORTH_SAYING:
+            note(f"crops of {len(self._place):,} photos are kept in {folder}: up to {needed / 1e9:.1f} GB there")
         return self._keeps
 
     def _give_up(self, why: str) -> None:
