@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.measure import Cost, Figure, cpu_seconds, own_peak_mb, run_apart
 
 HERE = Path(__file__).resolve()
-PEER = Path(os.environ.get("COUNTERANIMAL_PEERS", HERE.parents[1] / ".venv-peers")) / "bin" / "python"
+PEER = HERE.parents[1] / ".venv-peers" / "bin" / "python"
 TEMPLATE = "A photo of {c}."
 MODELS = 5
 LARGE = 13_000
@@ -426,7 +426,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tiny random network and 4 breeds; no large release")
     given = parser.parse_args()
     if not PEER.is_file():
-        print(f"error: no peers at {PEER}; run make peers, or set COUNTERANIMAL_PEERS", file=sys.stderr)
+        print(f"error: no peers at {PEER}; run make peers", file=sys.stderr)
         raise SystemExit(4)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process would compile torch anew, on both sides
     os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
