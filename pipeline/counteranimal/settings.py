@@ -44,8 +44,15 @@ class Settings(BaseSettings):
         default="processes",
         description="where per-photo work runs: processes, threads, or the address of a Dask scheduler (tcp://host:8786)",
     )
-    batch_size: Annotated[int, Field(ge=1)] = Field(default=32, description="photos a forward pass")
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
+    batch_size: Annotated[int, Field(ge=1)] = Field(
+        default=32, description="photos a forward pass; more are tried on an accelerator, fewer where memory runs out"
+    )
+    device: str = Field(
+        default="auto", description="auto, cpu, cuda, cuda:N or mps; an evaluation uses several, separated by commas"
+    )
+    crop_cache_gb: Annotated[float, Field(ge=0)] = Field(
+        default=20.0, description="gigabytes that crops kept for evaluations may take; 0: none are kept"
+    )
     contact: str = Field(
         default="", description="e-mail or page sent in the User-Agent; needed to crawl the real world"
     )

@@ -149,6 +149,8 @@ imagenet = [1]
         ("report -r recipe.toml --out recipe.toml", 4, "recipe.toml"),
         ("verify absent", 2, "absent"),
         ("evaluate absent --photos absent --model stand-in", 2, "absent"),
+        ("evaluate absent --photos absent --model stand-in --dtype int8", 2, "--dtype knows fp32, bf16, fp16"),
+        ("evaluate absent --model nothing:x --weights-only", 2, "unknown model"),
         ("status --home recipe.toml", 4, "--home"),
         ("label-studio down", 2, "label-studio up"),
     ],

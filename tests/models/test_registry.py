@@ -13,6 +13,7 @@ import pytest
 
 from counteranimal.errors import EnvironmentFailure, UsageError
 from counteranimal.models import FORMS, load_model
+from counteranimal.models.registry import find_weights
 from counteranimal.settings import Settings, load_settings
 
 
@@ -69,9 +70,9 @@ def test_an_unknown_spec_lists_the_forms(spec: str, settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        ("open_clip:ViT-B-32-quickgelu/laion400m_e32", "laion400m_e32"),
-        ("timm:resnet50.tv_in1k", "resnet50.tv_in1k"),
-        ("torchvision:resnet50", "resnet50-0676ba61.pth"),
+        ("open_clip:ViT-B-32-quickgelu/laion400m_e32", "laion400m_e32.*its tag names no hash"),
+        ("timm:resnet50.tv_in1k", "resnet50.tv_in1k.*its tag names no hash"),
+        ("torchvision:resnet50", "resnet50-0676ba61.pth, sha256 0676ba61"),
     ],
 )
 def test_missing_weights_offline_are_named_without_a_question_to_the_hub(
@@ -96,6 +97,31 @@ def test_missing_weights_without_a_network_are_named_at_once(
     with pytest.raises(EnvironmentFailure, match="cannot be reached"):
         load_model("open_clip:ViT-B-32-quickgelu/laion400m_e32", settings=settings)
     assert hub == []
+
+
+@pytest.mark.case("I03")
+def test_all_missing_weights_are_named_before_any_model_runs_and_the_network_is_asked_once(
+    tmp_path: Path, hub: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run over many models does not end at the last one's weights, nor wait for each of them."""
+    import httpx
+    from huggingface_hub import constants
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+    asked, head = [], httpx.head
+    monkeypatch.setattr(httpx, "head", lambda *words, **named: (asked.append(words), head(*words, **named))[1])
+    here = tmp_path / "here.safetensors"
+    here.write_bytes(b"weights")
+    present = f"open_clip:ViT-B-32/{here}"
+    missing = ["open_clip:ViT-B-32-quickgelu/laion400m_e32", "timm:resnet50.tv_in1k", "torchvision:resnet50"]
+    with pytest.raises(
+        EnvironmentFailure, match=r"laion400m_e32.*cannot be reached.*3 models.*tv_in1k.*sha256 0676ba61"
+    ):
+        find_weights([present, *missing, "efficientnet-lite0"])
+    assert len(asked) == 1
+    assert hub == []
+    assert find_weights([present, "stand-in"]) == {present: here}
 
 
 @pytest.mark.parametrize(

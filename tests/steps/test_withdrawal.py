@@ -38,7 +38,9 @@ from counteranimal.steps.run import Run
 from counteranimal.steps.takedown import Request
 from counteranimal.steps.withdrawal import withdraw
 from counteranimal.workspace import Blob, Workspace
+from counteranimal.workspace.forgetting import crops_of
 from tests.fakes.small_workspace import Small, build, terms
+from tests.fakes.tiny_model import TinyModel
 
 NOW = datetime(2026, 11, 5, 12, 0, tzinfo=UTC)
 
@@ -139,11 +141,15 @@ def test_nothing_of_a_photo_stays(small: Small, tmp_path: Path) -> None:
         place.parent.mkdir(parents=True)
         place.write_bytes(b"a small copy")
     (workspace.blobs.path(gone).parent / f".{gone}.run.tmp").write_bytes(b"half")
+    evaluator = Evaluator(run.settings, store=tmp_path / "features", crops=crops_of(workspace))
+    evaluator.evaluate(release, [TinyModel()], photos=workspace.home / "blobs", out=tmp_path / "out")
+    assert list(crops_of(workspace).iterdir())
     outcome = withdraw(run, Request(digests=(copy.upper(),)), beside=[outside])
     assert outcome.counts["photos"] == 1
     for folder in (workspace.home, outside):
         assert not [name for name in names_below(folder) if gone[:24] in name or copy[:24] in name]
     assert not alone.exists()
+    assert not crops_of(workspace).exists()  # its file shows the photo among all others
     for path in (workspace.home / "tables").rglob("*.parquet"):
         if path.name != "fetches.parquet":
             assert gone not in str(tables.pq.read_table(path).to_pydict()), path

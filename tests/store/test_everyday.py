@@ -163,7 +163,7 @@ def test_a_dry_run_asks_nobody(upstream: CrawledSite, home: Path, run: Verb) -> 
 
 
 def test_gc_removes_what_nothing_refers_to(home: Path, run: Verb) -> None:
-    """Temporary files, unknown photos and parts of earlier versions go, after a dry run that only names them; photos stay."""
+    """Temporary files, unknown photos, crops and parts of earlier versions go, after a dry run that only names them; photos stay."""
     run("crawl")
     workspace = Workspace(home)
     kept = set(workspace.blobs.ids())
@@ -174,12 +174,16 @@ def test_gc_removes_what_nothing_refers_to(home: Path, run: Verb) -> None:
     parts = home / "tables" / "fingerprints" / "an-earlier-version"
     parts.mkdir(parents=True)
     (parts / "part-0.parquet").write_bytes(b"old")
+    crops = home / "crops" / "crop224-224-bicubic.crops"
+    crops.parent.mkdir()
+    crops.write_bytes(b"a cache")
     told = run("gc --dry-run").stdout
-    assert all(str(path) in told for path in (workspace.blobs.path(unknown), temporary, parts))
+    assert all(str(path) in told for path in (workspace.blobs.path(unknown), temporary, parts, crops))
     assert workspace.blobs.has(unknown)
     assert json.loads(run("gc --json").stdout)["photo"] == 1
     assert set(workspace.blobs.ids()) == kept | {withdrawn}
     assert not parts.exists()
+    assert not crops.exists()
     assert "nothing" in run("gc").stdout
     assert len(workspace.journal.rows("withdrawals")) == 1
 

@@ -10,10 +10,18 @@ import typer
 
 from counteranimal.cli.common import AsJson, emit, verb
 from counteranimal.errors import IntegrityError, PolicyError, UpstreamError, UsageError
+from counteranimal.models.runtime import DTYPES
 from counteranimal.release.read import open_release
 from counteranimal.settings import load_settings
 from counteranimal.steps import comparing, restoring
-from counteranimal.steps.publishing import evaluate_release, evaluator_of, headline, labels_of, rescore_release
+from counteranimal.steps.publishing import (
+    evaluate_release,
+    evaluator_of,
+    fetch_weights,
+    headline,
+    labels_of,
+    rescore_release,
+)
 from counteranimal.steps.verification import check_release
 
 __all__ = ["register"]
@@ -43,6 +51,17 @@ Names = Annotated[
 ]
 Templates = Annotated[
     str | None, typer.Option("--templates", help="Prompts: paper (one sentence, default) or openai80.")
+]
+Devices = Annotated[
+    list[str] | None,
+    typer.Option("--device", help="cpu, cuda, cuda:N or mps; repeat to spread the photos over several."),
+]
+Precision = Annotated[
+    str, typer.Option("--dtype", help="fp32 is the reference; bf16 and fp16 also count the answers that they change.")
+]
+WeightsOnly = Annotated[
+    bool,
+    typer.Option("--weights-only", help="Only bring the models' weights onto this machine and name files and hashes."),
 ]
 LabelSpaceFile = Annotated[
     Path | None,
@@ -138,21 +157,31 @@ def evaluate(
     names: Names = None,
     templates: Templates = None,
     label_space: LabelSpaceFile = None,
+    device: Devices = None,
+    dtype: Precision = "fp32",
+    weights_only: WeightsOnly = False,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate models on a frozen release: accuracy on common and counter, the drop, an interval beside every figure."""
     if models not in {None, "paper"}:
         raise UsageError(f"there is no list of models {models!r}; --models knows paper")
     model = [*(model or ()), *(comparing.paper_models() if models else ())]
-    if predictions and model:
+    if predictions and (model or weights_only):
         raise UsageError("--from scores what models have answered, so it takes no --model; leave one of the two out")
     if not (model or predictions):
         raise UsageError("no model is named; pass --model, for example --model efficientnet-lite2")
     if predictions and (names or templates or label_space):
         raise UsageError("--from scores answers already given; leave out --names, --templates and --label-space")
+    if dtype not in DTYPES:
+        raise UsageError(f"there is no precision {dtype!r}; --dtype knows {', '.join(DTYPES)}")
+    if weights_only:
+        fetched = fetch_weights(model)
+        emit(fetched.counts, as_json=as_json, sentence=fetched.note)
+        return
     labels = labels_of(names or "wordnet", templates or "paper", label_space)
     opened = open_release(release)
-    evaluator = evaluator_of(load_settings(), against or (), labels)
+    settings = load_settings(device=",".join(device) if device else None)
+    evaluator = evaluator_of(settings, against or (), DTYPES[dtype], labels=labels)
     if predictions:
         outcome = rescore_release(evaluator, opened, predictions, photos=photos, out=out)
     elif model and photos:

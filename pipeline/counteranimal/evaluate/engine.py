@@ -1,14 +1,14 @@
 """Runs one model over photos and judges its logits under each protocol.
 
-Decides the order of photos (by id), that features are embedded once and serve every protocol, that none is skipped, and what
-happens when memory runs out. Leaves decoding and storing features to `models.embeddings`.
+Decides the order of photos (by id), that features are embedded once and serve every protocol, and that none is skipped. Leaves
+decoding, batches, devices and storing features to `models.embeddings`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -17,22 +17,21 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from counteranimal import tables
-from counteranimal.errors import EnvironmentFailure, IntegrityError, UsageError
+from counteranimal.errors import IntegrityError, UsageError
 from counteranimal.evaluate.protocols import PROTOCOLS, STANDARD, ProtocolName, judge
 from counteranimal.evaluate.spaces import LabelSpace
 from counteranimal.models import Model, load_model
-from counteranimal.models.embeddings import Embedded, embed, embedding_key
+from counteranimal.models.crops import CropSet
+from counteranimal.models.embeddings import Photos, embed_in_turn
+from counteranimal.models.runtime import DType
 from counteranimal.settings import Settings
-from counteranimal.workspace import Parts
 from counteranimal.zeroshot import class_logits
 from counteranimal.zeroshot.names import NameList
 from counteranimal.zeroshot.templates import TemplateSet
 
-__all__ = ["VIEW", "Labels", "PhotoSet", "Question", "candidates_1v20", "predict"]
+__all__ = ["VIEW", "Labels", "PhotoSet", "Question", "candidates_1v20", "load_replicas", "predict", "predict_in_turn"]
 
 VIEW = "centre"
-# Logits of so many photos are in memory at a time; fixed, so that results do not depend on a machine's batch size.
-_CHUNK = 512
 
 
 class Question(NamedTuple):
@@ -87,12 +86,14 @@ class Labels:
 class PhotoSet:
     """Photos and their truth: `classes` is photo id -> class id, `indices` class id -> right ImageNet indices.
 
-    `read` returns a photo's bytes by id, after holding them against their digest.
+    `read` returns a photo's bytes by id, after holding them against their digest. `crops` says where the squares that models see
+    are kept; none: they are decoded anew for each model.
     """
 
     classes: Mapping[str, str]
     indices: Mapping[str, Sequence[int]]
     read: Callable[[str], bytes]
+    crops: CropSet | None = None
 
     def __post_init__(self) -> None:
         """Refuse a class without an index and an index of two classes."""
@@ -110,6 +111,24 @@ class PhotoSet:
         rows = table.select(["photo_id", "class_id"])
         return cls(dict(zip(rows[0].to_pylist(), rows[1].to_pylist(), strict=True)), indices, read)
 
+    def only(self, photo_ids: Iterable[str]) -> PhotoSet:
+        """Return the set with some of its photos."""
+        return replace(self, classes={photo_id: self.classes[photo_id] for photo_id in photo_ids})
+
+
+def load_replicas(model: str | Model, *, settings: Settings, dtype: DType = "float32") -> list[Model]:
+    """Return a model once for each device that the settings name, in that order; a model in memory only as it is.
+
+    Raises
+    ------
+    UsageError, EnvironmentFailure, IntegrityError
+        As `load_model` does.
+    """
+    if not isinstance(model, str):
+        return [model]
+    devices = [settings.model_copy(update={"device": name}) for name in settings.device.split(",")]
+    return [load_model(model, settings=device, dtype=dtype) for device in devices]
+
 
 def predict(model: str | Model, photos: PhotoSet, labels: Labels, *, settings: Settings, store: Path) -> pa.Table:
     """Return the table `predictions` of one model: one row a photo and protocol.
@@ -123,7 +142,7 @@ def predict(model: str | Model, photos: PhotoSet, labels: Labels, *, settings: S
     labels : Labels
         Candidates and prompts.
     settings : Settings
-        `device`, `batch_size`, `workers`, `cache_folder` are read.
+        `device`, `batch_size`, `workers`, `cache_folder` and the limits of the disk are read.
     store : Path
         Folder of embeddings, one sub-folder a model and view; what lies there is not computed again.
 
@@ -134,21 +153,38 @@ def predict(model: str | Model, photos: PhotoSet, labels: Labels, *, settings: S
     EnvironmentFailure
         If memory runs out even for one photo at a time.
     """
-    loaded = load_model(model, settings=settings) if isinstance(model, str) else model
-    parts: list[pa.Table] = []
-    for ids, logits in _logits(loaded, photos, labels, settings=settings, store=store):
-        members: dict[str, list[int]] = defaultdict(list)
-        for place, photo_id in enumerate(ids):
-            members[photos.classes[photo_id]].append(place)
-        for class_id, places in members.items():
-            for protocol in labels.protocols:
-                question = labels.question(protocol, class_id, photos.indices[class_id])
-                if question is None:
-                    continue
-                judged = judge(logits[places], *question)
-                key = {"model": loaded.identity.spec, "protocol": protocol}
-                parts.append(_rows([ids[place] for place in places], judged, key))
+    replicas = load_replicas(model, settings=settings)
+    parts = list(predict_in_turn(replicas, photos, labels, settings=settings, store=store))
     return tables.conform("predictions", pa.concat_tables(parts)) if parts else tables.empty("predictions")
+
+
+def predict_in_turn(
+    replicas: Sequence[Model], photos: PhotoSet, labels: Labels, *, settings: Settings, store: Path
+) -> Iterator[pa.Table]:
+    """Yield predictions as photos are judged, some hundred at a time; together they are what `predict` returns.
+
+    `replicas` are one model, once for each device that it runs on; the rest is as for `predict`.
+    """
+    for ids, logits in _logits(replicas, photos, labels, settings=settings, store=store):
+        parts = list(_judged(replicas[0].identity.spec, ids, logits, photos, labels))
+        if parts:
+            yield tables.conform("predictions", pa.concat_tables(parts))
+
+
+def _judged(
+    spec: str, ids: Sequence[str], logits: NDArray[np.float32], photos: PhotoSet, labels: Labels
+) -> Iterator[pa.Table]:
+    """Yield the rows of photos, class by class and protocol by protocol."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for place, photo_id in enumerate(ids):
+        members[photos.classes[photo_id]].append(place)
+    for class_id, places in members.items():
+        for protocol in labels.protocols:
+            question = labels.question(protocol, class_id, photos.indices[class_id])
+            if question is None:
+                continue
+            judged = judge(logits[places], *question)
+            yield _rows([ids[place] for place in places], judged, {"model": spec, "protocol": protocol})
 
 
 def candidates_1v20(
@@ -160,9 +196,9 @@ def candidates_1v20(
     """
     from counteranimal.zeroshot.candidates import top20
 
-    loaded = load_model(model, settings=settings) if isinstance(model, str) else model
+    replicas = load_replicas(model, settings=settings)
     found, ids = [], []
-    for chunk, logits in _logits(loaded, photos, labels, settings=settings, store=store):
+    for chunk, logits in _logits(replicas, photos, labels, settings=settings, store=store):
         found.append(logits)
         ids += chunk
     if not ids:
@@ -172,58 +208,21 @@ def candidates_1v20(
 
 
 def _logits(
-    model: Model, photos: PhotoSet, labels: Labels, *, settings: Settings, store: Path
+    replicas: Sequence[Model], photos: PhotoSet, labels: Labels, *, settings: Settings, store: Path
 ) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-    """Yield photo ids, in order, with their logits, shape (n, 1000)."""
-    ids = sorted(photos.classes)
-    features = _features(model, ids, photos.read, settings=settings, store=store)
-    for start in range(0, len(ids), _CHUNK):
-        yield (
-            ids[start : start + _CHUNK],
-            class_logits(
-                model,
-                features[start : start + _CHUNK],
-                names=labels.names,
-                templates=labels.templates,
-                cache=settings.cache_folder,
-            ),
+    """Yield photo ids with their logits, shape (n, 1000); a photo without any stops the run: a silent subset is no evaluation."""
+    wanted = Photos(sorted(photos.classes), photos.read, photos.crops)
+    for found in embed_in_turn(replicas, wanted, store=store, settings=settings):
+        for photo_id, rejected in sorted(found.rejected.items()):
+            raise IntegrityError(f"photo {photo_id} cannot be judged ({rejected}); make a release without it")
+        logits = class_logits(
+            replicas[0],
+            found.features,
+            names=labels.names,
+            templates=labels.templates,
+            cache=settings.cache_folder,
         )
-
-
-def _features(
-    model: Model, ids: Sequence[str], read: Callable[[str], bytes], *, settings: Settings, store: Path
-) -> NDArray[np.float32]:
-    """Return features, shape (n, d), in the order of `ids`; the batch halves when memory runs out.
-
-    Batches that were done are stored, so a smaller batch goes on where the larger one stopped.
-    """
-    parts = Parts(store / embedding_key(model, VIEW), "embeddings")
-    batch = settings.batch_size
-    while True:
-        current = settings.model_copy(update={"batch_size": batch})
-        try:
-            return _complete(embed(model, ids, read=read, parts=parts, settings=current))
-        except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
-                raise
-            if batch == 1:
-                raise EnvironmentFailure(
-                    f"memory ran out with one photo at a time ({model.identity.spec}); use a smaller model or --device cpu"
-                ) from error
-            batch = max(1, batch // 2)
-
-
-def _complete(found: Embedded) -> NDArray[np.float32]:
-    """Return the features; a photo without one stops the run, since a silent subset is no evaluation."""
-    for photo_id, rejected in sorted(found.rejected.items()):
-        raise IntegrityError(f"photo {photo_id} cannot be judged ({rejected}); make a release without it")
-    return found.features
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Say whether an error means too little memory; torch has no one type for it across devices."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+        yield found.photo_ids, logits
 
 
 def _rows(ids: Sequence[str], judged: Any, key: Mapping[str, str]) -> pa.Table:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,15 @@ from counteranimal.evaluate.spaces import LabelSpace
 from counteranimal.ids import digest_of
 from counteranimal.release.read import Release
 
-__all__ = ["Statement", "kept", "prediction_files", "predictions_file", "read_predictions", "write_predictions"]
+__all__ = [
+    "Statement",
+    "kept",
+    "parts_folder",
+    "prediction_files",
+    "predictions_file",
+    "read_predictions",
+    "write_predictions",
+]
 
 # Raised when the same inputs give other predictions, so that old files are not reused.
 VERSION = "1"
@@ -45,6 +53,8 @@ class Statement:
     device: str
     versions: dict[str, str]
     label_space: dict[str, Any] | None = None
+    precision: list[dict[str, Any]] = field(default_factory=list)
+    """What a reduced precision changed; see `precision.compared`. Measured on the predictions, so no part of their key."""
 
     def bytes(self) -> bytes:
         """Return canonical JSON."""
@@ -53,7 +63,15 @@ class Statement:
     def key(self, labels: Labels) -> str:
         """Return a digest of everything that decides the predictions, with the candidates of 1 vs 20."""
         candidates = {name: list(indices) for name, indices in labels.candidates.items()}
-        return digest_of(json.dumps(asdict(self) | {"version": VERSION, "candidates": candidates}, sort_keys=True))
+        stated = asdict(self)
+        del stated["precision"]
+        return digest_of(json.dumps(stated | {"version": VERSION, "candidates": candidates}, sort_keys=True))
+
+
+def _parsed(text: str | bytes) -> Statement:
+    """Return a statement; raises ValueError, TypeError or KeyError where the text is none."""
+    stated = json.loads(text)
+    return Statement(**stated | {"protocols": tuple(stated["protocols"])})
 
 
 def predictions_file(spec: str) -> str:
@@ -90,13 +108,20 @@ def write_predictions(path: Path, predictions: pa.Table, statement: Statement, l
     tables.write(path, predictions.replace_schema_metadata(metadata))
 
 
-def kept(path: Path, key: str) -> pa.Table | None:
+def parts_folder(path: Path) -> Path:
+    """Return where the parts of a file of predictions lie while a run is making it."""
+    return path.with_suffix(".parts")
+
+
+def kept(path: Path, key: str) -> tuple[pa.Table, Statement] | None:
     """Return the predictions of an earlier run where everything that decides them is the same, else None."""
     try:
-        stated = (pq.read_schema(path).metadata or {}).get(_KEY, b"")
+        metadata = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowException):
         return None  # absent or torn: it is made again
-    return tables.read(path, "predictions") if stated == key.encode() else None
+    if metadata.get(_KEY) != key.encode():
+        return None
+    return tables.read(path, "predictions"), _parsed(metadata[_STATEMENT])
 
 
 def read_predictions(path: Path, release: Release) -> tuple[pa.Table, Statement]:
@@ -113,8 +138,7 @@ def read_predictions(path: Path, release: Release) -> tuple[pa.Table, Statement]
     if text is None:
         raise IntegrityError(f"{path} does not say which release and model it comes from; evaluate the model again")
     try:
-        stated = json.loads(text)
-        statement = Statement(**stated | {"protocols": tuple(stated["protocols"])})
+        statement = _parsed(text)
         spec = statement.identity["spec"]
     except (ValueError, TypeError, KeyError) as error:
         raise IntegrityError(f"{path} states its origin in no form known here; evaluate the model again") from error

@@ -1,12 +1,14 @@
 """Evaluates models on a release and writes what came out.
 
-Decides the order of things: every photo is held against its digest before any model runs, each model's predictions are written
-as soon as they are there and reused when release, model and labels are the same, and the result files come last.
+Decides the order of things: every photo is held against its digest before any model runs; predictions are written as photos are
+judged, some hundred at a time, and reused when release, model and labels are the same; and the result files come last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,25 +19,32 @@ import pyarrow as pa
 from counteranimal import tables
 from counteranimal.errors import IntegrityError, UsageError
 from counteranimal.evaluate.document import json_bytes, results_document, rules_of, versions
-from counteranimal.evaluate.engine import Labels, PhotoSet, predict
+from counteranimal.evaluate.engine import Labels, PhotoSet, load_replicas, predict_in_turn
 from counteranimal.evaluate.overlap import Compare, TrainingOverlap, overlap_record
+from counteranimal.evaluate.precision import COMPARED, compared, sentences
 from counteranimal.evaluate.predictions import (
     Statement,
     kept,
+    parts_folder,
     predictions_file,
     read_predictions,
     write_predictions,
 )
 from counteranimal.evaluate.results import results_table
 from counteranimal.evaluate.robustness import robustness
-from counteranimal.models import Model, load_model
-from counteranimal.progress import track
+from counteranimal.models import Model
+from counteranimal.models.crops import CropSet
+from counteranimal.models.runtime import DType, OnRunner, devices_of
+from counteranimal.pool import shards_of
+from counteranimal.progress import note, track
 from counteranimal.release.photos import PhotoFolder
 from counteranimal.release.read import Release
 from counteranimal.settings import Settings
-from counteranimal.workspace import write_atomically
+from counteranimal.workspace import Parts, write_atomically
 
 __all__ = ["Evaluator", "evaluate"]
+
+_CHECKED = 256
 
 
 def evaluate(
@@ -53,16 +62,19 @@ def _utc_now() -> datetime:
 class Evaluator:
     """How to evaluate: settings of the machine, labels to choose between, and where the time of the run comes from.
 
-    `labels.candidates` may stay empty: those of the release are used. `store` is where features are kept (none: the machine's
-    cache); a workspace passes its own, so that what scoring embedded is not embedded again. `compare` holds the photos against training
-    or reference sets (none: not checked).
+    `labels.candidates` may stay empty: those of the release are used. `store` is where features are kept and `crops` where crops
+    are (none: the machine's cache); a workspace passes its own, so that what scoring embedded is not embedded again. `compare` holds
+    the photos against training or reference sets (none: not checked). Models named by spec run in `dtype`; where that is not
+    float32, the predictions that it changes are counted and published.
     """
 
     settings: Settings
     labels: Labels = field(default_factory=Labels)
     clock: Callable[[], datetime] = _utc_now
     store: Path | None = None
+    crops: Path | None = None
     compare: Compare | None = None
+    dtype: DType = "float32"
 
     def evaluate(self, release: Release, specs: Sequence[str | Model], *, photos: Path, out: Path) -> pa.Table:
         """Evaluate models on every photo of a release.
@@ -97,17 +109,18 @@ class Evaluator:
         for class_id, indices in release.class_indices.items():
             for protocol in self.labels.protocols:
                 self.labels.question(protocol, class_id, indices)
+        devices_of(self.settings.device)  # a device that is not there is said before photos are read
         entries = release.entries.to_pylist()
         folder = PhotoFolder(photos)
-        _check_photos(entries, folder)
+        _check_photos(entries, folder, workers=self.settings.workers)
         overlap = self.compare(release, folder) if self.compare is not None else None
         by_id = {entry["photo_id"]: entry for entry in entries}
-        chosen = PhotoSet.of(release.entries, release.class_indices, lambda photo_id: folder.read(by_id[photo_id]))
+        chosen = replace(
+            PhotoSet.of(release.entries, release.class_indices, lambda photo_id: folder.read(by_id[photo_id])),
+            crops=CropSet(self.crops or self.settings.cache_folder / "crops", sorted(by_id)),
+        )
         labels = replace(self.labels, candidates=self.labels.candidates or release.candidates_1v20)
-        read = []
-        for spec in _distinct(specs):
-            model = load_model(spec, settings=self.settings) if isinstance(spec, str) else spec
-            read.append(self._predictions(model, chosen, labels, release=release, out=out))
+        read = [self._predictions(spec, chosen, labels, release=release, out=out) for spec in _distinct(specs)]
         return self._write(release, read, overlap, out=out, started=started)
 
     def rescore(self, release: Release, files: Sequence[Path], *, out: Path, photos: Path | None = None) -> pa.Table:
@@ -128,7 +141,8 @@ class Evaluator:
         read = [read_predictions(path, release) for path in files]
         _distinct([statement.identity["spec"] for _, statement in read])
         for path, (_, statement) in zip(files, read, strict=True):
-            if replace(statement, identity=read[0][1].identity) != read[0][1]:
+            first = read[0][1]
+            if replace(statement, identity=first.identity, precision=first.precision) != first:
                 raise UsageError(
                     f"{path} was made with other labels, device or versions than {files[0]}; score them apart"
                 )
@@ -154,6 +168,9 @@ class Evaluator:
         found = {"predictions": predictions, "results": results}
         document = results_document(release, identities, found, origin=read[0][1])
         document["counteranimal"]["effective_robustness"] = lines.records
+        document["counteranimal"]["precision"] = {
+            statement.identity["spec"]: statement.precision for _, statement in read if statement.precision
+        }
         document["counteranimal"]["training_overlap"] = overlap_record(release, predictions, overlap)
         document["time"] = {"started": started.isoformat(), "finished": self.clock().isoformat()}
         _write_overlaps(out / "reference_overlaps.parquet", overlap)
@@ -162,31 +179,54 @@ class Evaluator:
         return results
 
     def _predictions(
-        self, model: Model, photos: PhotoSet, labels: Labels, *, release: Release, out: Path
+        self, spec: str | Model, photos: PhotoSet, labels: Labels, *, release: Release, out: Path
     ) -> tuple[pa.Table, Statement]:
         """Return a model's predictions, from an earlier run where everything that decides them is the same."""
-        path = out / predictions_file(model.identity.spec)
+        replicas = load_replicas(spec, settings=self.settings, dtype=self.dtype)
+        identity = replicas[0].identity
+        path = out / predictions_file(identity.spec)
         statement = Statement(
             release=release.digest,
-            identity=model.identity.record(),
+            identity=identity.record(),
             names=labels.names,
             templates=labels.templates,
             protocols=tuple(labels.protocols),
-            device=self._device(),
+            device=",".join(devices_of(self.settings.device)),
             versions=versions(),
             label_space=labels.space.record() if labels.space else None,
         )
-        found = kept(path, statement.key(labels))
-        if found is None:
-            store = self.store or self.settings.cache_folder / "embeddings"
-            found = predict(model, photos, labels, settings=self.settings, store=store)
-            write_predictions(path, found, statement, labels)
-        return found, statement
+        key = statement.key(labels)
+        if (found := kept(path, key)) is not None:
+            return found
+        predictions = self._judged(replicas, photos, labels, parts_folder(path) / key[:16])
+        statement = replace(statement, precision=self._changed(replicas, predictions, photos, labels))
+        for sentence in sentences(identity.spec, identity.dtype, statement.precision):
+            note(sentence)
+        write_predictions(path, predictions, statement, labels)
+        shutil.rmtree(parts_folder(path), ignore_errors=True)
+        return predictions, statement
 
-    def _device(self) -> str:
-        from counteranimal.models.runtime import device_for
+    def _judged(self, replicas: Sequence[Model], photos: PhotoSet, labels: Labels, folder: Path) -> pa.Table:
+        """Judge the photos that no part in the folder holds, writing parts as they come, and return all."""
+        parts = Parts(folder, "predictions")
+        left = photos.only(parts.missing(photos.classes))
+        for table in self._in_turn(replicas, left, labels):
+            parts.write(table)
+        return parts.view()
 
-        return device_for(self.settings.device)
+    def _changed(
+        self, replicas: Sequence[Model], predictions: pa.Table, photos: PhotoSet, labels: Labels
+    ) -> list[dict[str, Any]]:
+        """Return what a reduced precision changed on a sample that is judged in float32 too; nothing for float32 itself."""
+        full = [model.in_dtype("float32") for model in replicas if isinstance(model, OnRunner)]
+        if replicas[0].identity.dtype == "float32" or not full:
+            return []
+        sample = photos.only(sorted(photos.classes)[:COMPARED])
+        return compared(predictions, pa.concat_tables(self._in_turn(full, sample, labels)))
+
+    def _in_turn(self, replicas: Sequence[Model], photos: PhotoSet, labels: Labels) -> Iterator[pa.Table]:
+        store = self.store or self.settings.cache_folder / "embeddings"
+        return predict_in_turn(replicas, photos, labels, settings=self.settings, store=store)
 
 
 def _write_overlaps(path: Path, overlap: TrainingOverlap | None) -> None:
@@ -207,14 +247,21 @@ def _distinct(specs: Sequence[str | Model]) -> Sequence[str | Model]:
     return specs
 
 
-def _check_photos(entries: Sequence[Mapping[str, Any]], folder: PhotoFolder) -> None:
-    """Read every photo once; a number that is made from a part of a release is never published."""
-    problems = []
-    for entry in track(entries, "checking photos"):
+def _check_photos(entries: Sequence[Mapping[str, Any]], folder: PhotoFolder, *, workers: int) -> None:
+    """Read every photo; a number that is made from a part of a release is never published."""
+
+    def problem(entry: Mapping[str, Any]) -> str:
         try:
             folder.read(entry)
         except IntegrityError as error:
-            problems.append(str(error))
+            return str(error)
+        return ""
+
+    problems: list[str] = []
+    with ThreadPoolExecutor(workers) as threads:
+        # Some at a time: what is submitted all at once cannot be interrupted.
+        for some in track(shards_of(entries, _CHECKED), "checking photos"):
+            problems += filter(None, threads.map(problem, some))
     if problems:
         more = f"; {len(problems)} of {len(entries)} photos are missing or changed in all" if len(problems) > 1 else ""
         raise IntegrityError(f"nothing was evaluated: {problems[0]}{more}")

@@ -107,7 +107,7 @@ def load_open_clip(name: str, *, spec: str, device: str) -> ContrastiveModel:
     config = require_architecture(name)
     published = library.get_pretrained_cfg(architecture, tag)
     _require_activation(library, architecture, tag, quick=bool(config.get("quick_gelu", False)))
-    path = _weight_file(architecture, tag, published)
+    path = weight_file(name)
     digest = weights_digest(path)
     if not published:
         _require_activation_of_known(library, architecture, digest, quick=bool(config.get("quick_gelu", False)))
@@ -144,9 +144,12 @@ def activation_of(module: Any, config: dict[str, Any]) -> str:
     return "QuickGELU" if config.get("quick_gelu") else "GELU"
 
 
-def _weight_file(architecture: str, tag: str, published: dict[str, Any]) -> Path:
+def weight_file(name: str, *, ask: bool = True) -> Path:
+    """Return the weight file of `ARCHITECTURE/TAG` or `ARCHITECTURE/PATH`; raises as `load_open_clip`, `ask` as for `hub_file`."""
+    architecture, _, tag = name.partition("/")
+    published = model_library("open_clip").get_pretrained_cfg(architecture, tag)
     if published:
-        return open_clip_weights(architecture, tag, published)
+        return open_clip_weights(architecture, tag, published, ask=ask)
     path = Path(tag)
     if path.suffix or path.is_absolute() or "/" in tag:
         if not path.is_file():

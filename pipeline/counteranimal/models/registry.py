@@ -5,15 +5,17 @@ Decides the forms that a spec can have and which module loads each. Imports none
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
-from counteranimal.errors import UsageError
+from counteranimal.errors import EnvironmentFailure, UsageError
 from counteranimal.models.plugins import load_plugin, plugin_kinds
 from counteranimal.models.protocol import Model
 from counteranimal.models.runtime import DType, OnRunner
 from counteranimal.settings import Settings
 
-__all__ = ["FORMS", "load_model", "require_known", "trunk_of"]
+__all__ = ["FORMS", "find_weights", "load_model", "require_known", "trunk_of"]
 
 FORMS = (
     "stand-in",
@@ -43,7 +45,7 @@ def load_model(spec: str, *, settings: Settings, dtype: DType = "float32") -> Mo
     settings : Settings
         `device` and `cache_folder` are read.
     dtype : str
-        `float32`, the reference, or `bfloat16`; the model's identity, and so what is stored under it, differs between the two.
+        `float32`, the reference, `bfloat16` or `float16`; the model's identity, and so what is stored under it, differs between them.
 
     Returns
     -------
@@ -89,6 +91,50 @@ def _load(spec: str, settings: Settings) -> OnRunner:
 
         return load_lite(spec, device=settings.device)
     raise _unknown(spec)
+
+
+def find_weights(specs: Sequence[str]) -> dict[str, Path]:
+    """Return the weight file of each model that has one of its own, fetching what is not on this machine.
+
+    Embedded models have none: their weights are in installed packages.
+
+    Raises
+    ------
+    EnvironmentFailure
+        If files are missing that the network does not give; the sentence names all of them, and the network is asked in vain once.
+    UsageError, IntegrityError, UpstreamError
+        As `load_model` does.
+    """
+    found: dict[str, Path] = {}
+    missing: list[str] = []
+    for spec in specs:
+        try:
+            path = _weight_file(spec, ask=not missing)
+        except EnvironmentFailure as error:
+            missing.append(str(error))
+        else:
+            found |= {spec: path} if path is not None else {}
+    if len(missing) > 1:
+        first = [sentence.partition(" are not on this machine")[0] for sentence in missing[1:]]
+        raise EnvironmentFailure(f"{missing[0]}; {len(missing)} models lack theirs, beside it: {'; '.join(first)}")
+    if missing:
+        raise EnvironmentFailure(missing[0])
+    return found
+
+
+def _weight_file(spec: str, *, ask: bool) -> Path | None:
+    kind, _, name = spec.partition(":")
+    if kind == "open_clip":
+        from counteranimal.models.contrastive import weight_file
+
+        return weight_file(name, ask=ask)
+    if kind in {"timm", "torchvision"}:
+        from counteranimal.models import classifiers, hub
+
+        if kind == "timm":
+            return hub.timm_weights(name, classifiers.published_timm(name), ask=ask)
+        return hub.torchvision_weights(name, classifiers.published_torchvision(name).url, ask=ask)
+    return None
 
 
 def require_known(spec: str) -> None:

@@ -1,7 +1,7 @@
 """Runs a torch module on uint8 crops: device, precision, evaluation mode, normalisation on the device.
 
 Decides how numbers are made reproducible: fp32 throughout, no TF32, no gradient, and the same arithmetic whatever the batch;
-bfloat16 only for a model that was asked for it, whose identity then says so. Leaves what the module is to the family modules
+less only for a model that was asked for it, whose identity then says so. Leaves what the module is to the family modules
 beside it.
 """
 
@@ -20,16 +20,31 @@ from counteranimal.errors import EnvironmentFailure, UsageError
 from counteranimal.models.preprocessing import Frame
 from counteranimal.models.protocol import ModelIdentity
 
-__all__ = ["CPU_BATCH", "DType", "OnRunner", "Runner", "device_for"]
+__all__ = ["CPU_BATCH", "DTYPES", "DType", "OnRunner", "Runner", "device_for", "devices_of"]
 
-DType = Literal["float32", "bfloat16"]
+DType = Literal["float32", "bfloat16", "float16"]
+DTYPES: dict[str, DType] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+"""What a person types -> what is recorded."""
 
 # A processor gains nothing from larger batches, and the activations of 32 photos take more than a gigabyte.
 CPU_BATCH = 8
 
 
+def devices_of(names: str) -> list[str]:
+    """Return the torch devices for the setting `device`, which may name several, separated by commas; raises as `device_for`.
+
+    Examples
+    --------
+    >>> devices_of("cpu, cpu")
+    ['cpu', 'cpu']
+    """
+    return [device_for(name) for name in names.split(",")]
+
+
 def device_for(name: str) -> str:
-    """Return the torch device for the setting `device`: `auto` takes an accelerator where there is one.
+    """Return the torch device for the setting `device`, the first where it names several.
+
+    `auto` takes an accelerator where there is one.
 
     Raises
     ------
@@ -40,6 +55,7 @@ def device_for(name: str) -> str:
     """
     import torch
 
+    name = name.partition(",")[0].strip()
     if name == "auto":
         if torch.cuda.is_available():
             return "cuda"
@@ -72,6 +88,8 @@ class Runner:
     def __init__(self, module: Any, device: str, *, mean: Sequence[float], std: Sequence[float]) -> None:
         import torch
 
+        # For the process, not for the time of a call: several devices run side by side, and one of them would put it back.
+        torch.backends.cudnn.allow_tf32 = False
         self.module = module.to(device=device, dtype=torch.float32).eval()
         self.device = device
         self.dtype: DType = "float32"
@@ -86,13 +104,11 @@ class Runner:
 
     def images(self, function: Callable[[Any], Any], crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return `function(normalised crops)` as float32; `crops` has shape (n, size, size, 3), dtype uint8."""
-        import torch
-
         if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[-1] != 3:
             raise UsageError(f"crops must be uint8 of shape (n, size, size, 3), not {crops.dtype} {crops.shape}")
         at_once = CPU_BATCH if self.device == "cpu" else len(crops)
         pieces = [crops[start : start + at_once] for start in range(0, len(crops), max(1, at_once))] or [crops]
-        with self._precision(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with self._precision():
             return np.concatenate([self._as_array(function(self._normalised(piece))) for piece in pieces])
 
     def _normalised(self, crops: NDArray[np.uint8]) -> Any:
@@ -113,8 +129,9 @@ class Runner:
         import torch
 
         reduced = self.dtype != "float32"
+        dtype = torch.float16 if self.dtype == "float16" else torch.bfloat16
         kind = torch.device(self.device).type
-        with torch.inference_mode(), torch.autocast(kind, dtype=torch.bfloat16, enabled=reduced):
+        with torch.inference_mode(), torch.autocast(kind, dtype=dtype, enabled=reduced):
             yield
 
     @staticmethod

@@ -36,7 +36,9 @@ from counteranimal.freeze.export import Choice
 from counteranimal.freeze.inputs import Terms
 from counteranimal.freeze.withdrawn import write_withdrawn
 from counteranimal.models import load_model
-from counteranimal.models.registry import require_known
+from counteranimal.models.files import sha256_of_file
+from counteranimal.models.registry import find_weights, require_known
+from counteranimal.models.runtime import DType
 from counteranimal.pool import Pool
 from counteranimal.release.layout import parse_version, versions_in
 from counteranimal.release.photos import PhotoFolder
@@ -56,6 +58,7 @@ from counteranimal.steps.rounds import agreement
 from counteranimal.steps.run import Outcome, Run, step
 from counteranimal.steps.splitting import choose_splits, embeddings_of, per_class_rule, photo_set
 from counteranimal.workspace import write_atomically
+from counteranimal.workspace.forgetting import crops_of
 
 __all__ = [
     "evaluate",
@@ -63,6 +66,7 @@ __all__ = [
     "evaluator_of",
     "export",
     "export_layout",
+    "fetch_weights",
     "freeze",
     "gallery",
     "headline",
@@ -171,13 +175,17 @@ def evaluate(run: Run, *, version: str, models: Sequence[str] = ()) -> Outcome:
     compare = _comparing(stored(run.workspace), run.settings)
     chosen_by = run.recipe.evaluate
     labels = Labels(names=chosen_by.names, templates=chosen_by.templates, protocols=chosen_by.protocols)
-    evaluator = Evaluator(run.settings, labels, store=embeddings_of(run.workspace), compare=compare)
+    evaluator = Evaluator(
+        run.settings, labels, store=embeddings_of(run.workspace), crops=crops_of(run.workspace), compare=compare
+    )
     return evaluate_release(evaluator, release, chosen, photos=run.workspace.folder("photos"), out=out)
 
 
-def evaluator_of(settings: Settings, against: Sequence[Path] = (), labels: Labels | None = None) -> Evaluator:
+def evaluator_of(
+    settings: Settings, against: Sequence[Path] = (), dtype: DType = "float32", *, labels: Labels | None = None
+) -> Evaluator:
     """Return how somebody without a workspace evaluates; `against` are hash lists of training or reference sets."""
-    return Evaluator(settings, labels or Labels(), compare=_comparing(read_lists(against), settings))
+    return Evaluator(settings, labels or Labels(), compare=_comparing(read_lists(against), settings), dtype=dtype)
 
 
 def labels_of(names: str, templates: str, label_space: Path | None) -> Labels:
@@ -194,9 +202,23 @@ def evaluate_release(
     for spec in models:
         require_known(spec)
     _refuse_withdrawn(release)
+    find_weights(models)  # all of them, so that the last model's are not missed after hours
     out.mkdir(parents=True, exist_ok=True)  # before the work, so that a bad place costs nothing
     results = evaluator.evaluate(release, list(models), photos=photos, out=out)
     return _evaluated(release, len(models), results, out)
+
+
+def fetch_weights(models: Sequence[str]) -> Outcome:
+    """Bring the weights of models onto this machine, into their libraries' caches, and say which file has which digest."""
+    for spec in models:
+        require_known(spec)
+    files = {spec: (str(path), sha256_of_file(path)) for spec, path in find_weights(models).items()}
+    lines = [f"{spec}: {path} sha256 {digest}" for spec, (path, digest) in files.items()]
+    counts = {
+        "models": len(models),
+        "files": {spec: {"file": path, "sha256": digest} for spec, (path, digest) in files.items()},
+    }
+    return Outcome("weights", counts, "\n".join(lines) or "these models' weights are in installed packages")
 
 
 def rescore_release(

@@ -1,7 +1,7 @@
 """What keeps a workspace sound over months: `recover` a damaged or restored one, `gc` what nothing refers to.
 
 Decides what may be removed: temporary files of killed writers, photos that neither the journal nor a readable side record
-knows, files that were set aside as damaged, parts of a stage's earlier versions. Never anything that a row of the journal
+knows, files that were set aside as damaged, crops that evaluations kept, parts of a stage's earlier versions. Never anything that a row of the journal
 refers to, and never a row.
 """
 
@@ -27,6 +27,7 @@ from counteranimal.settings import Settings
 from counteranimal.steps.run import Outcome, Run
 from counteranimal.workspace import Workspace, hold, seal
 from counteranimal.workspace.events import TABLES
+from counteranimal.workspace.forgetting import crops_of
 from counteranimal.workspace.salvage import salvage, set_aside
 
 __all__ = ["gc", "recover"]
@@ -100,7 +101,9 @@ def gc(run: Run, *, dry_run: bool = False) -> Outcome:
         if not dry_run:
             for item in found:
                 _remove(run.workspace, item)
-    kinds = {kind: sum(item.what == kind for item in found) for kind in ("temporary", "photo", "damaged", "parts")}
+    kinds = {
+        kind: sum(item.what == kind for item in found) for kind in ("temporary", "photo", "damaged", "crops", "parts")
+    }
     counts = {**kinds, "bytes": sum(item.size for item in found)}
     listed = [f"{item.what} {item.path} ({item.size:,} bytes)" for item in found]
     verb = "would remove" if dry_run else "removed"
@@ -122,6 +125,9 @@ def _rubbish(run: Run) -> Iterator[_Rubbish]:
             yield _Rubbish("photo", path, path.lstat().st_size)
     for path in sorted((workspace.blobs.root / "damaged").glob("*")):
         yield _Rubbish("damaged", path, path.lstat().st_size)
+    for path in sorted(crops_of(workspace).glob("*")):
+        # A cache: the next evaluation decodes the photos again.
+        yield _Rubbish("crops", path, path.stat().st_blocks * 512)
     for path in _old_parts(run):
         yield _Rubbish("parts", path, sum(file.stat().st_size for file in path.rglob("*") if file.is_file()))
 

@@ -1,4 +1,4 @@
-"""Removes photos from everything a workspace keeps on disk: bytes, side records, copies, thumbnails, rows of parts and views.
+"""Removes photos from everything a workspace keeps on disk: bytes, side records, copies, thumbnails, crops, rows of parts and views.
 
 Decides what a trace of a photo is: a file named by one of its digests, and a row of a computed table that names it. The
 journal and its snapshots `candidates` and `fetches` stay, since they say what happened; so do releases, which are never
@@ -19,12 +19,17 @@ from counteranimal import tables
 from counteranimal.workspace import Workspace, write_atomically
 from counteranimal.workspace.durable import as_failure, sync_folder
 
-__all__ = ["forget"]
+__all__ = ["crops_of", "forget"]
 
 _STATED = 24
 """Digits of a digest that a file's name begins with; report thumbnails have no more."""
 _COLUMNS = ("photo_id", "photo_a", "photo_b")
 _OF_THE_JOURNAL = frozenset({"candidates.parquet", "fetches.parquet"})
+
+
+def crops_of(workspace: Workspace) -> Path:
+    """Return where a workspace keeps the squares that evaluated models saw; a cache that may go at any time."""
+    return workspace.home / "crops"
 
 
 def forget(
@@ -59,6 +64,8 @@ def forget(
             folders.add(path.parent)
         for folder in sorted(folders):
             sync_folder(folder)
+        if (crops := crops_of(workspace)).is_dir():
+            shutil.rmtree(crops)  # a file holds the pixels of a whole release; the next evaluation makes it anew
         counts["rows"] = sum(_without_rows(path, gone) for path in _tables(workspace))
         if counts["rows"]:
             # Sorted copies of hashes, which the next search makes anew.

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from counteranimal.errors import IntegrityError
 from counteranimal.ids import digest_of
 from counteranimal.models.protocol import Classifier, ImageTextModel, Model
+from counteranimal.progress import Estimate
 from counteranimal.workspace import write_atomically
 from counteranimal.zeroshot.names import class_names
 from counteranimal.zeroshot.templates import fill, template_texts
@@ -90,9 +91,11 @@ def text_classifier(model: ImageTextModel, *, names: str, templates: str, cache:
     if kept is not None:
         return kept
     total: NDArray[np.float64] | None = None
+    estimate = Estimate(f"{identity.spec}, reading {len(labels):,} names", len(sentences), unit="templates")
     for template in sentences:
         part = model.text_features([fill(template, label) for label in labels]).astype(np.float64)
         total = part if total is None else total + part
+        estimate.advance(1)
     if total is None or not np.isfinite(total).all():
         raise IntegrityError(f"the text tower of {identity.spec} gave features that are not finite; check its weights")
     weights = np.asarray(total / np.linalg.norm(total, axis=1, keepdims=True), dtype=np.float32)
