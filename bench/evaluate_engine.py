@@ -26,7 +26,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.measure import Cost, Figure, cpu_seconds, own_peak_mb, run_apart
 
 HERE = Path(__file__).resolve()
-PEER = HERE.parents[1] / ".venv-peers" / "bin" / "python"
 TEMPLATE = "A photo of {c}."
 MODELS = 5
 LARGE = 13_000
@@ -180,7 +179,7 @@ def _peer(place: Place) -> dict[str, Any]:
     }
     words = [word for option in options.items() for word in option]
     script, where = str(HERE.with_name("peer_clip_benchmark.py")), [str(place.exported), "other", str(place.weights)]
-    cost = run_apart([str(PEER), script, str(place.config), *where, "eval", "--no_amp", "--quiet", *words])
+    cost = run_apart([sys.executable, script, str(place.config), *where, "eval", "--no_amp", "--quiet", *words])
     found: dict[str, Any] = json.loads(cost.output.strip().splitlines()[-1])
     return found | {"correct": round(json.loads(out.read_text())["metrics"]["acc1"] * found["photos"])}
 
@@ -309,7 +308,7 @@ def _images(library: Any, module: Any, paths: list[Path]) -> Any:
 
     settings = library.transform.PreprocessCfg(**module.visual.preprocess_cfg)
     transform = library.transform.image_transform_v2(settings, is_train=False)
-    return torch.stack([transform(Image.open(path).convert("RGB")) for path in paths])
+    return torch.stack([transform(Image.open(path, formats=("JPEG", "PNG", "WEBP")).convert("RGB")) for path in paths])
 
 
 def _forward(function: Any, batches: list[Any]) -> None:
@@ -425,9 +424,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--quick", action="store_true", help="a tiny random network and 4 breeds; no large release")
     given = parser.parse_args()
-    if not PEER.is_file():
-        print(f"error: no peers at {PEER}; run make peers", file=sys.stderr)
-        raise SystemExit(4)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process would compile torch anew, on both sides
     os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     with tempfile.TemporaryDirectory() as folder:
