@@ -21,6 +21,7 @@ from counteranimal.errors import MissingDependency
 from counteranimal.serving.material import obtain_material
 from counteranimal.settings import load_settings
 from counteranimal.workspace import Workspace
+from tests.fakes.read_elsewhere import assert_read_elsewhere
 from tests.processes import left_over
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -99,6 +100,14 @@ def test_tiny_demo_runs_through_and_resumes(done: Done) -> None:
     assert by_step["dedupe"]["new"] == 0
     assert by_step["score"]["new"] == 0
     assert not {"plan", "push", "pull"} & set(by_step)
+
+
+def test_other_packages_read_its_release(done: Done, tmp_path: Path) -> None:
+    """`sha256sum -c` and what people open data sets with find in the demo's release what stands in it."""
+    home = done.folder / "home"
+    release = home / "releases" / "1.0.0"
+    subprocess.run(["sha256sum", "--strict", "--quiet", "-c", "SHA256SUMS"], cwd=release, check=True)
+    assert_read_elsewhere(release, home / "photos", tmp_path)
 
 
 @pytest.fixture(scope="module", params=["some", pytest.param("every", marks=pytest.mark.soak)])

@@ -12,6 +12,7 @@ import pytest
 
 from counteranimal.release.read import open_release
 from counteranimal.release.verify import verify
+from tests.fakes.read_elsewhere import assert_read_elsewhere
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).with_name("counteranimal")
@@ -64,6 +65,11 @@ def test_standard_tool_checks_the_sums(dogs_and_cats: Path) -> None:
     """`sha256sum -c SHA256SUMS` accepts the release as it stands."""
     release = dogs_and_cats / "releases" / "1.0.0"
     subprocess.run(["sha256sum", "--strict", "--quiet", "-c", "SHA256SUMS"], cwd=release, check=True)
+
+
+def test_other_packages_read_it(dogs_and_cats: Path, tmp_path: Path) -> None:
+    """What people open releases with finds in this one what stands in it."""
+    assert_read_elsewhere(dogs_and_cats / "releases" / "1.0.0", dogs_and_cats / "photos", tmp_path)
 
 
 @pytest.mark.parametrize("what", ["photos", "entries.csv", "release.json", "SHA256SUMS"])
