@@ -2,7 +2,8 @@
 
 Ours is the real run (`crawl.run.fetch_pending`: budgets, pace, journal, group commits), once durable and once with every sync
 left out. Decoding is a stage of its own and stands apart; img2dataset is told not to decode either. Both read the same photos
-of about 57 kB from the same server in a process of its own. Starting up is excluded: the cost of a photo is the difference
+of about 66 kB from the same server in a process of its own. *Bare* is aiohttp and sha256 in one loop that keeps nothing: the floor of
+what is written in Python on that library. Starting up is excluded: the cost of a photo is the difference
 between two sizes, each in a fresh process and a fresh folder. Nothing is removed before the end: for a minute after files are
 removed, ext4 looks past their inodes, and making files costs ten times as much.
 
@@ -107,6 +108,26 @@ def fetch(home: Path, port: int, count: int, mode: str) -> None:
         raise SystemExit(f"only {counts} of {count} photos were stored")
 
 
+def fetch_bare(port: int, count: int) -> None:
+    """Fetch and digest so many photos with aiohttp alone: no robots, budget, journal or file."""
+    import hashlib
+
+    import aiohttp
+
+    async def run() -> None:
+        numbers = iter(range(count))
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as client:
+
+            async def work() -> None:
+                for number in numbers:
+                    async with client.get(f"http://127.0.0.1:{port}/{number}.jpg") as answer:
+                        hashlib.sha256(await answer.read())
+
+            await asyncio.gather(*(work() for _ in range(24)))
+
+    asyncio.run(run())
+
+
 def offer(home: Path, port: int, count: int) -> None:
     """Journal so many candidates in a new workspace: discovery is not what is measured."""
     from counteranimal.workspace import Workspace
@@ -169,6 +190,9 @@ def main(*, quick: bool) -> None:
             for mode, goal in (("durable", 3.0), ("unsynced", 5.0))
         ]
         decoded = marginal(lambda n: ours("decoded", n), small, large, 1)
+        told = [sys.executable, str(HERE), "bare", str(port)]
+        bare = marginal(lambda n: run_apart([*told, str(n)]).cpu, small, large, 1)
+        print(f"bare aiohttp and sha256, nothing kept: {bare:.0f} photos per CPU second")
         print(f"with full decoding in worker processes, durable: {decoded:.0f} photos per CPU second")
         for figure in figures:
             print(figure.line(), flush=True)
@@ -182,6 +206,8 @@ if __name__ == "__main__":
         serve()
     elif sys.argv[1:2] == ["fetch"]:
         fetch(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+    elif sys.argv[1:2] == ["bare"]:
+        fetch_bare(int(sys.argv[2]), int(sys.argv[3]))
     elif sys.argv[1:2] == ["offer"]:
         offer(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
     else:

@@ -34,6 +34,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PREFECT = Path(sys.executable).with_name("prefect")
 POOLS = ("counteranimal", "counteranimal-gpu")
 PATIENCE = 180.0
+# Seconds between looks at the workers; one that died is started again, at most this often.
+_LOOK = 5.0
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Loopback port of the server; 0: any free one.")]
 Check = Annotated[bool, typer.Option("--check", help="Start everything, run a smoke flow, stop everything.")]
 
@@ -158,6 +160,9 @@ def _deployments(home: Path, parameters: Mapping[str, str], *, scheduled: bool) 
 @verb
 def main(recipe_file: RecipeFile, home: Home = None, port: Port = 4200, check: Check = False) -> None:
     """Serve the recipe's schedules from this machine until Ctrl-C; the page of runs asks for the name and password kept beside it."""
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # what a service manager sends ends everything as Ctrl-C does
     load_recipe(recipe_file)
     workspace = load_settings(home=home).home.resolve()
     state = workspace / "prefect"
@@ -177,7 +182,7 @@ def main(recipe_file: RecipeFile, home: Home = None, port: Port = 4200, check: C
         _prefect(environment, "deploy", "--all", "--prefect-file", str(written))
         if "mark-crashed-runs" not in _prefect(environment, "automation", "ls"):
             _prefect(environment, "automation", "create", "--from-file", "flows/automations.yaml")
-        running = [server, *(_start(stack, state, environment, "worker", "start", "--pool", pool) for pool in POOLS)]
+        workers = {pool: _start(stack, state, environment, "worker", "start", "--pool", pool) for pool in POOLS}
         if check:
             _prefect(environment, "deployment", "run", "smoke/default", "--watch")
             typer.echo(
@@ -187,11 +192,11 @@ def main(recipe_file: RecipeFile, home: Home = None, port: Port = 4200, check: C
         typer.echo(
             f"serving at {url.removesuffix('/api')}, credentials in {state / 'credentials'}; Ctrl-C ends all of it"
         )
-        while all(process.poll() is None for process in running):
-            time.sleep(1)
-        raise EnvironmentFailure(
-            f"a server or worker has ended by itself; its words are in {log}; run the command again"
-        )
+        while server.poll() is None:
+            time.sleep(_LOOK)
+            for pool in [pool for pool, worker in workers.items() if worker.poll() is not None]:
+                workers[pool] = _start(stack, state, environment, "worker", "start", "--pool", pool)
+        raise EnvironmentFailure(f"the server has ended by itself; its words are in {log}; run the command again")
 
 
 if __name__ == "__main__":

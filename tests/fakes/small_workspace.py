@@ -85,6 +85,7 @@ AGREEMENT = {
         "annotator@example.org": {"n_votes": 41, "gold": [12, 12]},
         "second": {"n_votes": 41, "gold": [11, 12]},
     },
+    "pairs": [{"workers": ["annotator@example.org", "second"], "kappa": 1.0, "n": 41}],
     "gate": "pass",
 }
 _LICENCES = (

@@ -63,6 +63,14 @@ def test_published_copies_hold_no_metadata(released: Released, release: Release)
         assert b"Exif" not in data
 
 
+def test_a_pair_of_annotators_stands_under_the_pseudonyms_of_its_members(released: Released) -> None:
+    """Figures of two people and of each of them can be read together, without a name."""
+    found = json.loads((released.folder / "agreement.json").read_text())
+    (pair,) = found["pairs"]
+    assert set(pair["workers"]) == set(found["workers"])
+    assert "second" not in pair["workers"]
+
+
 def test_units_are_published_so_that_folds_can_be_replayed(release: Release) -> None:
     """Photos and cut-outs keep their unit; a person stands behind a pseudonym, in one fold only."""
     folds = defaultdict(set)

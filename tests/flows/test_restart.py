@@ -1,0 +1,106 @@
+"""`counteranimal serve` for a while: a killed worker and its run are replaced without a hand, and Ctrl-C ends everything."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from counteranimal.workspace import Workspace
+from tests.processes import left_over
+
+pytestmark = [pytest.mark.prefect, pytest.mark.shared, pytest.mark.soak, pytest.mark.timeout(900)]
+REPOSITORY = Path(__file__).resolve().parents[2]
+HEARTBEAT = 30.0
+
+
+class Served:
+    """A serving project: its API, and its processes."""
+
+    def __init__(self, process: subprocess.Popen[str], home: Path) -> None:
+        self.process, self.home = process, home
+        assert process.stdout is not None
+        self.url = process.stdout.readline().split()[2].rstrip(",") + "/api"
+        name, _, word = (home / "prefect" / "credentials").read_text().partition(":")
+        self.credentials = (name, word)
+
+    def ask(self, path: str, question: dict[str, Any]) -> Any:
+        """Return the API's answer."""
+        answer = requests.post(f"{self.url}{path}", json=question, auth=self.credentials, timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def start(self, flow: str, deployment: str) -> str:
+        """Start a run and return its id."""
+        found = self.ask(
+            "/deployments/filter",
+            {"deployments": {"name": {"any_": [deployment]}}, "flows": {"name": {"any_": [flow]}}},
+        )
+        return str(self.ask(f"/deployments/{found[0]['id']}/create_flow_run", {})["id"])
+
+    def states(self) -> dict[str, str]:
+        """Return the type of state of each run."""
+        return {run["id"]: run["state_type"] for run in self.ask("/flow_runs/filter", {})}
+
+
+def processes_of(mark: Path, wanted: str) -> list[int]:
+    """Return the pids of processes below the test that carry `wanted` in their command line or environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            environment = (process / "environ").read_bytes()
+            if (
+                str(mark).encode() in environment
+                and wanted.encode() in environment + (process / "cmdline").read_bytes()
+            ):
+                found.append(int(process.name))
+    return found
+
+
+def until(what: Callable[[], Any], patience: float) -> Any:
+    """Wait until something is true and return it."""
+    deadline = time.monotonic() + patience
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.2)
+    return found
+
+
+@pytest.fixture
+def served(tmp_path: Path, shared_data: Path) -> Iterator[Served]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "counteranimal.cli", "serve", "-r", "data_manifest/recipes/breeds.toml", "--port", "0",
+         "--home", str(tmp_path / "home")],
+        cwd=REPOSITORY, env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield Served(process, tmp_path / "home")
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+
+
+@pytest.mark.case("G02")
+@pytest.mark.case("G14")
+def test_a_killed_worker_and_its_run_are_replaced_without_a_hand(served: Served, tmp_path: Path) -> None:
+    """The run is marked crashed within three heartbeats and some slack, a new one ends well, and each photo stands there once."""
+    first = served.start("crawl-candidates", "weekly")
+    until(lambda: served.states().get(first) == "RUNNING", 120)
+    for pid in [*processes_of(tmp_path, "worker\0start\0--pool\0counteranimal\0"), *processes_of(tmp_path, first)]:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: served.states()[first] == "CRASHED", 3 * HEARTBEAT + 60)
+    until(lambda: [run for run, state in served.states().items() if run != first and state == "COMPLETED"], 240)
+    stored = [row["photo_id"] for row in Workspace(served.home).journal.rows("stored")]
+    assert len(stored) == len(set(stored)) > 0
+    served.process.send_signal(signal.SIGINT)
+    assert served.process.wait(timeout=60) == 4
+    assert left_over(tmp_path) == []
