@@ -18,6 +18,7 @@ from counteranimal.freeze.gates import LEFT_OUT_LIST, FreezeRefused
 from counteranimal.recipe import load_recipe
 from counteranimal.settings import load_settings
 from counteranimal.steps import publishing, splitting
+from counteranimal.steps.inspect import why
 from counteranimal.steps.rechecking import leave_out, recheck
 from counteranimal.steps.run import Run
 from counteranimal.workspace import Workspace
@@ -86,6 +87,9 @@ def test_gone_photos_are_listed_and_left_out(run: Run, site: CrawledSite) -> Non
     assert set(made.tables["entries"].column("photo_id").to_pylist()) == set(before[3:])
     assert made.manifest["photos"]["left_out"]["left_out_by_list"] == 3
     assert made.manifest["counts"]["entries"] == len(before) - 3
+    told = why(workspace, before[0])
+    assert [row["status"] for row in told["rechecks"]] == ["gone", "gone"]
+    assert [row["photo_id"] for row in told["left_out"]] == [before[0]]
 
 
 @pytest.mark.parametrize("lines", ["# gone\n\nnot-a-photo\n", "f" * 64 + "\n"])

@@ -109,6 +109,8 @@ def why(workspace: Workspace, wanted: str) -> dict[str, list[dict[str, Any]]]:
         raise UsageError(f"nothing is known of {wanted!r}; `counteranimal status` says what this workspace holds")
     told = workspace.journal.rows("withdrawals")
     story["withdrawals"] = [row for row in told if row["candidate_id"] in named or row["photo_id"] in found]
+    for name in ("rechecks", "left_out"):
+        story[name] = [row for row in workspace.journal.rows(name) if row["photo_id"] in found]
     for name in _LIFE:
         story[name] = _rows(workspace.table_or_empty(name), "photo_id", sorted(found))
     return story

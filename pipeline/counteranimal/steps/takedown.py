@@ -78,7 +78,7 @@ def named(request: Request, workspace: Workspace) -> Named:
             found.photos.setdefault(photo_id, term)
     if unknown := [term for term in terms if term not in known]:
         raise UsageError(
-            f"nothing was removed: no photo is known by {', '.join(unknown)}; look it up with `counteranimal why`, and give the "
+            f"nothing was removed: no photo is known by {', '.join(term.removeprefix('photo:') for term in unknown)}; look it up with `counteranimal why`, and give the "
             "whole photo id, digest, address or author"
         )
     return found
