@@ -98,7 +98,9 @@ def test_a_killed_worker_and_its_run_are_replaced_without_a_hand(served: Served,
     for pid in [*processes_of(tmp_path, "worker\0start\0--pool\0counteranimal\0"), *processes_of(tmp_path, first)]:
         os.kill(pid, signal.SIGKILL)
     until(lambda: served.states()[first] == "CRASHED", 3 * HEARTBEAT + 60)
-    until(lambda: [run for run, state in served.states().items() if run != first and state == "COMPLETED"], 240)
+    until(lambda: [run for run, state in served.states().items() if run != first and state == "COMPLETED"], 180)
+    # The server's scheduler has written the runs to come: those of each week and hour.
+    assert "SCHEDULED" in served.states().values()
     stored = [row["photo_id"] for row in Workspace(served.home).journal.rows("stored")]
     assert len(stored) == len(set(stored)) > 0
     served.process.send_signal(signal.SIGINT)

@@ -28,6 +28,7 @@ def _serve(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.soak
 @pytest.mark.case("G10")
 @pytest.mark.case("G14")
 def test_a_smoke_flow_runs_from_nothing_and_leaves_no_process(tmp_path: Path) -> None:
