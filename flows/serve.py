@@ -24,7 +24,7 @@ import typer
 import yaml  # type: ignore[import-untyped]
 
 from counteranimal.cli.common import Home, RecipeFile, verb
-from counteranimal.errors import EnvironmentFailure
+from counteranimal.errors import EnvironmentFailure, MissingDependency
 from counteranimal.recipe import load_recipe
 from counteranimal.settings import load_settings
 
@@ -163,6 +163,8 @@ def main(recipe_file: RecipeFile, home: Home = None, port: Port = 4200, check: C
     signal.signal(
         signal.SIGTERM, signal.default_int_handler
     )  # what a service manager sends ends everything as Ctrl-C does
+    if not PREFECT.exists():
+        raise MissingDependency("Prefect is missing; run pip install 'counteranimal[flows]'")
     load_recipe(recipe_file)
     workspace = load_settings(home=home).home.resolve()
     state = workspace / "prefect"

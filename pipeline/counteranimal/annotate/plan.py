@@ -72,13 +72,11 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
         If the round is planned for other workers, there are too few workers, no photo is left to ask about, or the hours do
         not reach for one photo of each stratum.
     """
-    journal = workspace.journal
-    rounds = known_rounds(journal)
+    rounds = known_rounds(workspace.journal)
     if round_id in rounds:
         return existing(rounds[round_id], workers)
-    kept = workspace.kept_photos()
     gold = gold_items(workspace)
-    frame = _frame(kept, gold, rounds)
+    frame = _frame(workspace.kept_photos(), gold, rounds)
     proposed = proposals(recipe, workspace)
     rules = recipe.annotate
     strata = {photo: (row["class_id"], proposed.get(photo, "unknown")) for photo, row in frame.items()}
@@ -103,7 +101,7 @@ def plan(  # noqa: PLR0913 - a round is named, staffed, dated and drawn at once
         gold=gold,
         left_out=tuple(sorted(set(frame) - set(drawn))),
     )
-    record_event(journal, round_id, "planned", planned.content(), now=now)
+    record_event(workspace.journal, round_id, "planned", planned.content(), now=now)
     return summary(planned, already=False)
 
 
