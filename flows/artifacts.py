@@ -1,16 +1,25 @@
-"""What a person sees of a run in Prefect's pages: tables and links. Decides only their form; the workspace has the figures."""
+"""What a person sees of a run in Prefect's pages: tables and links. Decides only their form; the workspace has the figures.
+
+Each is a task that is tried again for minutes: Prefect's artifacts are made by a client of their own, which gives up at once
+where the server is away, and would fail a run whose work is done.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.tasks import exponential_backoff
 
 from counteranimal.steps.curation import conservation
 from flows.step_task import Reference
 
 __all__ = ["show_conservation", "show_discovery", "show_leaderboard"]
 
+# Waits 2, 4, ... 256 s, as PREFECT_CLIENT_MAX_RETRIES in prefect.yaml has it for everything else that a run asks the server.
+_shown = task(retries=8, retry_delay_seconds=exponential_backoff(2), cache_policy=NO_CACHE, persist_result=False)
 
 _PAIR = [
     "split", "class_id", "status", "common", "counter", "n_common_report", "n_counter_report",
@@ -18,6 +27,7 @@ _PAIR = [
 ]  # fmt: skip
 
 
+@_shown
 def show_conservation(reference: Reference) -> None:
     """Show where every candidate of the workspace is."""
     states = conservation(reference.open().workspace).states
@@ -28,6 +38,7 @@ def show_conservation(reference: Reference) -> None:
     )
 
 
+@_shown
 def show_discovery(reference: Reference) -> None:
     """Show the pair of backgrounds that each split chose for each class."""
     pairs = reference.open().workspace.table("pairs")
@@ -38,6 +49,7 @@ def show_discovery(reference: Reference) -> None:
     )
 
 
+@_shown
 def show_leaderboard(report: dict[str, Any]) -> None:
     """Show the report's table, which has an interval beside every figure, and where its page is."""
     create_markdown_artifact(
