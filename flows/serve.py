@@ -27,6 +27,7 @@ from counteranimal.cli.common import Home, RecipeFile, verb
 from counteranimal.errors import EnvironmentFailure, MissingDependency
 from counteranimal.recipe import load_recipe
 from counteranimal.settings import load_settings
+from flows.missed import make_up, missed
 
 __all__ = ["main"]
 
@@ -57,6 +58,8 @@ def _environment(home: Path, port: int) -> dict[str, str]:
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_API_AUTH_STRING": credentials,
         "PREFECT_API_AUTH_STRING": credentials,
+        # In a file: in memory, as by default, they are lost with the server, and a run that cannot renew its own is cancelled.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # never a pickle
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # what flows/automations.yaml counts on
@@ -181,10 +184,12 @@ def main(recipe_file: RecipeFile, home: Home = None, port: Port = 4200, check: C
         for pool in POOLS:
             _prefect(environment, "work-pool", "create", pool, "--type", "process", "--overwrite")
         written = _deployments(state, parameters, scheduled=not check)
+        late = [] if check else missed(environment)
         _prefect(environment, "deploy", "--all", "--prefect-file", str(written))
         if "mark-crashed-runs" not in _prefect(environment, "automation", "ls"):
             _prefect(environment, "automation", "create", "--from-file", "flows/automations.yaml")
         workers = {pool: _start(stack, state, environment, "worker", "start", "--pool", pool) for pool in POOLS}
+        make_up(environment, late)
         if check:
             _prefect(environment, "deployment", "run", "smoke/default", "--watch")
             typer.echo(
