@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import csv
 import json
 import os
 import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
+from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from counteranimal.annotate.plan import plan
+from counteranimal.annotate.rounds import record_event
+from counteranimal.serving.links import load_secret
 from counteranimal.workspace import Workspace
-from tests.flows.conftest import PrefectServer
+from tests.fakes.listed_site import ListedSite, recipe_of
+from tests.fakes.photo_pool import a_recipe, fill
+from tests.fakes.prefect_server import REPOSITORY, PrefectServer
+from tests.processes import until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
@@ -105,6 +118,73 @@ def test_a_sync_without_an_open_round_ends_at_once(prefect_server: PrefectServer
     assert done.returncode == 0, done.stdout + done.stderr
     logged = json.loads((tmp_path / "home" / "logs" / "steps.jsonl").read_text().splitlines()[-1])
     assert (logged["step"], logged["open_rounds"]) == ("sync", 0)
+
+
+@pytest.mark.case("G03")
+@pytest.mark.case("G07")
+def test_a_crawl_outlives_its_server_and_takes_nothing_from_the_result_storage(
+    prefect_server: PrefectServer, tmp_path: Path
+) -> None:
+    """The server is killed in mid-crawl and started again when all steps are done: the run completes, and each photo is stored once.
+
+    A pickle lies where Prefect would look for the crawl's result, were it cached; it has been seen to go off there, and does not.
+    """
+    home, canary = tmp_path / "home", tmp_path / "canary"
+    with ListedSite(seconds=0.3) as site:
+        recipe = site.recipe(tmp_path, 30)
+        subprocess.run(
+            [sys.executable, "-m", "tests.fakes.planted_results", recipe, home, canary],
+            cwd=REPOSITORY, env=prefect_server.environment, check=True, capture_output=True,
+        )  # fmt: skip
+        canary.rmdir()
+        run = prefect_server.run("crawl-candidates", recipe=str(recipe), home=str(home))
+        until(lambda: len(site.photos()) > 3, 120)
+        prefect_server.stop((signal.SIGKILL, 8.0))
+        site.seconds = 0.0
+        log = home / "logs" / "steps.jsonl"
+        until(lambda: log.exists() and len(log.read_text().splitlines()) == 2, 60)
+        prefect_server.start()
+        assert prefect_server.ended(run) == "COMPLETED"
+        assert len(site.photos()) == 30
+    stored = Counter(row["photo_id"] for row in Workspace(home).journal.rows("stored"))
+    assert sorted(stored.values()) == [1] * 30
+    [shown] = prefect_server.ask("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
+    assert {"state": "stored", "candidates": 30} in json.loads(shown["data"])
+    assert not canary.exists()
+
+
+@pytest.mark.case("G07")
+@pytest.mark.case("G09")
+def test_no_secret_is_in_what_prefect_keeps(prefect_server: PrefectServer, tmp_path: Path, now: datetime) -> None:
+    """Not after a run that fails on its token: logs, parameters, results, artifacts, states, database, and the folder beside it.
+
+    What such a run leaves in the result storage is its error as JSON, where Prefect's default is a pickle.
+    """
+    results = prefect_server.home.parent / "results"
+    before = set(results.glob("*"))
+    rounds = Workspace(tmp_path / "rounds")
+    fill(rounds, 4)
+    plan(a_recipe(), rounds, round_id="r", workers=["anna", "ben"], now=now, rng=np.random.default_rng(7))
+    record_event(rounds.journal, "r", "project", {"worker": "anna", "project_id": 7}, now=now)
+    recipe = str(recipe_of(tmp_path, "127.0.0.1:1", 1))
+    run = prefect_server.run("sync-annotations", recipe=recipe, home=str(rounds.home))
+    assert prefect_server.ended(run) == "FAILED"
+    told = until(lambda: [line for line in prefect_server.words(run) if "refuses the token" in line], 30)
+    assert any("Traceback" in line for line in told)
+    [left] = set(results.glob("*")) - before
+    assert "refuses the token" in json.loads(left.read_text())["message"]
+    kept = {str(path): path.read_bytes() for path in prefect_server.home.parent.rglob("*") if path.is_file()}
+    with contextlib.closing(sqlite3.connect(prefect_server.home / "prefect.db")) as database:
+        kept["dump"] = "\n".join(database.iterdump()).encode()
+    assert recipe.encode() in kept["dump"]
+    hidden = {
+        name: prefect_server.environment[name] for name in ("COUNTERANIMAL_LABEL_STUDIO_TOKEN", "AWS_SECRET_ACCESS_KEY")
+    }
+    hidden |= {"server": prefect_server.credentials[1], "photos": load_secret(rounds.home).hex()}
+    hidden["header"] = base64.b64encode(":".join(prefect_server.credentials).encode()).decode()
+    assert [
+        (name, where) for name, word in hidden.items() for where, text in kept.items() if word.encode() in text
+    ] == []
 
 
 def _verb(arguments: list[str]) -> None:

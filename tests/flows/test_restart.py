@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import pytest
 import requests
 
 from counteranimal.workspace import Workspace
-from tests.processes import left_over
+from tests.processes import left_over, processes_of, until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.shared, pytest.mark.soak, pytest.mark.timeout(900)]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -50,29 +48,6 @@ class Served:
     def states(self) -> dict[str, str]:
         """Return the type of state of each run."""
         return {run["id"]: run["state_type"] for run in self.ask("/flow_runs/filter", {})}
-
-
-def processes_of(mark: Path, wanted: str) -> list[int]:
-    """Return the pids of processes below the test that carry `wanted` in their command line or environment."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            environment = (process / "environ").read_bytes()
-            if (
-                str(mark).encode() in environment
-                and wanted.encode() in environment + (process / "cmdline").read_bytes()
-            ):
-                found.append(int(process.name))
-    return found
-
-
-def until(what: Callable[[], Any], patience: float) -> Any:
-    """Wait until something is true and return it."""
-    deadline = time.monotonic() + patience
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.2)
-    return found
 
 
 @pytest.fixture
