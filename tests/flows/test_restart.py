@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,8 +54,9 @@ class Served:
         return {run["id"]: run["state_type"] for run in self.ask("/flow_runs/filter", {})}
 
 
-@pytest.fixture
-def served(tmp_path: Path, shared_data: Path) -> Iterator[Served]:
+@contextlib.contextmanager
+def serving(tmp_path: Path) -> Iterator[Served]:
+    """Serve a workspace below the test until the end of the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "counteranimal.cli", "serve", "-r", "data_manifest/recipes/breeds.toml", "--port", "0",
          "--home", str(tmp_path / "home")],
@@ -62,6 +67,12 @@ def served(tmp_path: Path, shared_data: Path) -> Iterator[Served]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
+
+
+@pytest.fixture
+def served(tmp_path: Path, shared_data: Path) -> Iterator[Served]:
+    with serving(tmp_path) as running:
+        yield running
 
 
 @pytest.mark.case("G02")
@@ -81,3 +92,27 @@ def test_a_killed_worker_and_its_run_are_replaced_without_a_hand(served: Served,
     served.process.send_signal(signal.SIGINT)
     assert served.process.wait(timeout=60) == 4
     assert left_over(tmp_path) == []
+
+
+@pytest.mark.case("G11")
+def test_what_came_due_while_nothing_was_up_is_made_up_for_once(tmp_path: Path, shared_data: Path) -> None:
+    """The machine was off for three runs of each schedule: the next `serve` runs each deployment once, and the schedules go on."""
+    with serving(tmp_path) as served:
+        until(lambda: Counter(served.states().values())["SCHEDULED"] >= 6, 180)
+    with contextlib.closing(sqlite3.connect(served.home / "prefect" / "prefect.db")) as database:
+        # As if hours had passed: the first three runs of each deployment are due, at one hour's distance.
+        database.execute(
+            "with ranked as (select id, row_number() over (partition by deployment_id order by expected_start_time) as place"
+            " from flow_run where state_type = 'SCHEDULED') update flow_run set"
+            " expected_start_time = strftime('%Y-%m-%d %H:%M:%f000', 'now', -(4 - place) || ' hours'),"
+            " next_scheduled_start_time = strftime('%Y-%m-%d %H:%M:%f000', 'now', -(4 - place) || ' hours')"
+            " from ranked where ranked.id = flow_run.id and place <= 3"
+        )
+        database.commit()
+    with serving(tmp_path) as served:
+        until(lambda: Counter(served.states().values())["COMPLETED"] == 2, 300)
+        time.sleep(20)  # two looks of the worker
+        runs = [run for run in served.ask("/flow_runs/filter", {}) if run["state_type"] != "SCHEDULED"]
+        assert Counter(run["state_type"] for run in runs) == {"COMPLETED": 2}
+        assert len({run["deployment_id"] for run in runs}) == 2
+        assert "SCHEDULED" in served.states().values()

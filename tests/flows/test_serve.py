@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from tests.processes import left_over
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 REPOSITORY = Path(__file__).resolve().parents[2]
+UV = REPOSITORY / ".uv" / "bin" / "uv"
 
 
-def _serve(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def _serve(tmp_path: Path, *options: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "counteranimal.cli", "serve", "-r", "data_manifest/recipes/breeds.toml", *options],
+        [python, "-m", "counteranimal.cli", "serve", "-r", "data_manifest/recipes/breeds.toml", *options],
         cwd=REPOSITORY,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
@@ -41,6 +43,28 @@ def test_a_smoke_flow_runs_from_nothing_and_leaves_no_process(tmp_path: Path) ->
         assert stat.S_IMODE((state / name).stat().st_mode) == 0o600, name
     secret = (state / "credentials").read_text().partition(":")[2]
     assert secret not in (state / "serve.log").read_text() + done.stdout + done.stderr
+    assert left_over(tmp_path, patience=20) == []
+
+
+@pytest.mark.soak
+@pytest.mark.case("G13")
+@pytest.mark.timeout(1200)
+def test_a_clean_install_imports_and_serves_within_two_minutes(tmp_path: Path) -> None:
+    """From constraints.txt into a new environment; then server, workers and a smoke flow, every module compiled for the first time."""
+    if not UV.exists():
+        pytest.skip(f"uv is not at {UV}; `make install` brings it")
+    python = str(tmp_path / "clean" / "bin" / "python")
+    found = {"UV_FIND_LINKS": os.environ["PIP_FIND_LINKS"]} if "PIP_FIND_LINKS" in os.environ else {}
+    for command in (
+        ["venv", "--python", sys.executable, str(tmp_path / "clean")],
+        ["pip", "install", "--python", python, "-e", ".[all]", "-c", "constraints.txt"],
+        ["pip", "check", "--python", python],
+    ):
+        subprocess.run([UV, "--quiet", *command], cwd=REPOSITORY, env={**found, **os.environ}, check=True)
+    started = time.monotonic()
+    done = _serve(tmp_path, "--home", str(tmp_path / "home"), "--check", python=python)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert time.monotonic() - started < 120
     assert left_over(tmp_path, patience=20) == []
 
 

@@ -105,7 +105,7 @@ def test_a_lost_prefect_database_costs_nothing(
 
         crawl_and_sync()
         planned = Run.of(recipe, settings)
-        plan(planned, round_id="r", workers=["anna", "ben"])
+        plan(planned, round_id="r", workers=["simulated-1", "simulated-2"])
         push(planned, round_id="r")
         simulate(planned, round_id="r", answers=SimulatedRaters(lambda _: "grass", 0.0, "seed"))
         run = server.run("sync-annotations", recipe=str(recipe), home=str(home))
