@@ -5,13 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
+from counteranimal.release.verify import verify
 from counteranimal.workspace import Workspace
 from tests.flows.conftest import PrefectServer
 
@@ -27,52 +34,209 @@ def test_every_flow_has_its_deployment(prefect_server: PrefectServer) -> None:
     assert {item["entrypoint"].rpartition(":")[2] for item in json.loads(listed.stdout)} == FLOWS
 
 
-@pytest.fixture
-def few_breeds(tmp_path: Path, shared_data: Path) -> Path:
-    """The recipe of the breeds, over a folder of every sixth photo."""
+class Runs:
+    """The runs of the deployments, as Prefect's API tells of them."""
+
+    def __init__(self, server: PrefectServer) -> None:
+        self._server = server
+
+    def ask(self, path: str, question: Mapping[str, Any], *, method: str = "POST") -> requests.Response:
+        """Return the API's answer, whatever it is."""
+        return requests.request(method, f"{self._server.url}{path}", json=question, timeout=30)
+
+    def deployment(self, flow: str) -> dict[str, Any]:
+        """Return the one deployment of a flow."""
+        return self.ask("/deployments/filter", {"flows": {"name": {"any_": [flow]}}}).json()[0]
+
+    def start(self, flow: str, **parameters: Any) -> requests.Response:
+        """Ask for a run."""
+        wanted = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        return self.ask(f"/deployments/{self.deployment(flow)['id']}/create_flow_run", wanted)
+
+    def of(self, flow: str) -> list[dict[str, Any]]:
+        """Return the runs of a flow, the newest last."""
+        found = self.ask("/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}}).json()
+        return sorted(found, key=lambda run: run["created"])
+
+    def until(self, run: str, *types: str, patience: float = 180) -> dict[str, Any]:
+        """Wait until a run is in one of these types of state and return its state."""
+        deadline = time.monotonic() + patience
+        while (state := requests.get(f"{self._server.url}/flow_runs/{run}", timeout=30).json()["state"])[
+            "type"
+        ] not in types:
+            assert time.monotonic() < deadline, state
+            time.sleep(0.3)
+        return state
+
+    def artifacts(self, run: str) -> dict[str, str]:
+        """Return what a run shows: key -> data as text."""
+        found = self.ask("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}}).json()
+        return {item["key"]: f"{item['description']} {item['data']}" for item in found}
+
+
+@pytest.fixture(scope="module")
+def runs(prefect_server: PrefectServer) -> Runs:
+    return Runs(prefect_server)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A recipe and a workspace, and the last run on it."""
+
+    recipe: Path
+    home: Path
+    run: str = ""
+
+    def names(self) -> dict[str, str]:
+        """Return them as a run's parameters."""
+        return {"recipe": str(self.recipe), "home": str(self.home)}
+
+
+@pytest.fixture(scope="module")
+def verified(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A workspace with votes, of the recipe of the breeds over a folder of every sixth photo."""
+    place = tmp_path_factory.mktemp("breeds")
     with (shared_data / "photos" / "photos.csv").open(newline="") as listed:
         rows = [row for row in csv.DictReader(listed) if row["set"] == "pets"][::6]
     for row in rows:
-        target = tmp_path / "photos" / row["set"] / row["file"]
+        target = place / "photos" / row["set"] / row["file"]
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(shared_data / "photos" / row["set"] / row["file"], target)
-    with (tmp_path / "photos" / "photos.csv").open("w", newline="") as table:
+    with (place / "photos" / "photos.csv").open("w", newline="") as table:
         writer = csv.DictWriter(table, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    recipe = tmp_path / "breeds.toml"
+    recipe, home = place / "breeds.toml", place / "home"
     text = Path("data_manifest/recipes/breeds.toml").read_text()
     recipe.write_text(text.replace("../../../shared/data/photos", "photos"))
-    return recipe
+    labellings = str(shared_data / "photos" / "backgrounds.csv")
+    for arguments in (["crawl"], ["dedupe"], ["annotate", "pull", "--round", "r", "--from", labellings]):
+        _verb([*arguments, "-r", str(recipe), "--home", str(home)])
+    return Place(recipe, home)
+
+
+@pytest.fixture(scope="module")
+def rebuilt(prefect_server: PrefectServer, runs: Runs, verified: Place) -> Place:
+    """The workspace after `prefect deployment run 'rebuild-splits/default' --watch`."""
+    done = prefect_server.prefect(
+        "deployment", "run", "rebuild-splits/default", "--watch",
+        *(item for name, value in verified.names().items() for item in ("-p", f"{name}={json.dumps(value)}")), timeout=400,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return replace(verified, run=runs.of("rebuild-splits")[-1]["id"])
 
 
 @pytest.mark.shared
-def test_rebuild_runs_on_a_worker(
-    prefect_server: PrefectServer, few_breeds: Path, tmp_path: Path, shared_data: Path
+def test_rebuild_runs_on_a_worker(rebuilt: Place, runs: Runs) -> None:
+    """The run does the work, leaves the tables in the workspace, and shows where every candidate is and which pairs were chosen."""
+    workspace = Workspace(rebuilt.home)
+    assert len(workspace.table("pairs")) == 24
+    assert len(workspace.table("scores")) >= 20
+    shown = runs.artifacts(rebuilt.run)
+    assert set(shown) == {"conservation", "discovery"}
+    counted = [int(number) for number in re.findall(r'"candidates": (\d+)', shown["conservation"])]
+    assert sum(counted) == len(workspace.table("candidates")) > 0
+    assert all(name in shown["discovery"] for name in workspace.table("pairs").column("class_id").to_pylist())
+
+
+@pytest.mark.shared
+def test_a_freeze_waits_for_a_version_and_its_release_is_evaluated(
+    prefect_server: PrefectServer, rebuilt: Place, runs: Runs
 ) -> None:
-    """`prefect deployment run 'rebuild-splits/default' --watch` does the work and leaves the tables in the workspace."""
-    recipe = few_breeds
-    home = tmp_path / "home"
-    _verb(["crawl", "-r", str(recipe), "--home", str(home)])
-    labellings = str(shared_data / "photos" / "backgrounds.csv")
-    _verb(["dedupe", "-r", str(recipe), "--home", str(home)])
-    _verb(["annotate", "pull", "--round", "r", "--from", labellings, "-r", str(recipe), "--home", str(home)])
-    done = prefect_server.prefect(
-        "deployment", "run", "rebuild-splits/default", "--watch",
-        "-p", f"recipe={json.dumps(str(recipe))}", "-p", f"home={json.dumps(str(home))}", timeout=400,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert len(Workspace(home).table("pairs")) == 24
-    assert len(Workspace(home).table("scores")) >= 20
+    """Nothing is written while it waits, a version of another form is refused, what is approved verifies, and the GPU pool evaluates it."""
+    run = runs.start("freeze-release", **rebuilt.names()).json()["id"]
+    runs.until(run, "PAUSED")
+    assert "alpha" in runs.artifacts(run)["agreement"]
+    assert not (rebuilt.home / "releases").exists()
+    with Workspace(rebuilt.home).lock():
+        pass  # a run that waits holds nothing
+    resume = f"/flow_runs/{run}/resume"
+    refused = runs.ask(resume, {"run_input": {"version": "1.x", "approve": True}}).json()
+    assert refused["status"] == "REJECT"
+    assert runs.ask(resume, {"run_input": {"version": "1.0.0", "approve": True}}).json()["status"] == "ACCEPT"
+    state = runs.until(run, "COMPLETED", "FAILED", "CRASHED")
+    assert state["type"] == "COMPLETED", state
+    released = rebuilt.home / "releases" / "1.0.0"
+    assert verify(released).ok
+    assert str(released) in runs.artifacts(run)["links"]
+
+    asked = runs.start("evaluate-release", **rebuilt.names(), version="1.0.0", models=["stand-in"])
+    assert asked.status_code == 201, asked.text
+    evaluated = asked.json()["id"]
+    worked = prefect_server.prefect("worker", "start", "--pool", "counteranimal-gpu", "--run-once", timeout=300)
+    state = runs.until(evaluated, "COMPLETED", "FAILED", "CRASHED")
+    assert state["type"] == "COMPLETED", (state, worked.stdout)
+    shown = runs.artifacts(evaluated)
+    assert "stand-in" in shown["leaderboard"]
+    assert (rebuilt.home / "evaluations" / "1.0.0" / "results.json").exists()
+    assert (rebuilt.home / "evaluations" / "1.0.0").as_uri() in shown["links"]
 
 
-def test_a_failing_flow_fails_the_command(prefect_server: PrefectServer, tmp_path: Path) -> None:
-    """A flow that cannot do its work ends as failed, and `--watch` with a non-zero exit code."""
-    missing = json.dumps(str(tmp_path / "absent.toml"))
+@pytest.mark.shared
+def test_a_freeze_that_is_not_approved_writes_nothing(rebuilt: Place, runs: Runs) -> None:
+    """The run ends as cancelled and says why."""
+    run = runs.start("freeze-release", **rebuilt.names()).json()["id"]
+    runs.until(run, "PAUSED")
+    runs.ask(f"/flow_runs/{run}/resume", {"run_input": {"version": "7.0.0", "approve": False}})
+    state = runs.until(run, "CANCELLED", "COMPLETED", "FAILED", "CRASHED")
+    assert state["type"] == "CANCELLED"
+    assert "7.0.0 was not approved" in state["message"]
+    assert not (rebuilt.home / "releases" / "7.0.0").exists()
+
+
+def test_a_recipe_that_does_not_load_fails_the_run_in_a_sentence(
+    prefect_server: PrefectServer, runs: Runs, tmp_path: Path
+) -> None:
+    """The run fails before it begins, `--watch` with a non-zero exit code, and its state names the file."""
+    missing = tmp_path / "absent.toml"
     done = prefect_server.prefect(
-        "deployment", "run", "rebuild-splits/default", "--watch", "-p", f"recipe={missing}", timeout=200
+        "deployment",
+        "run",
+        "rebuild-splits/default",
+        "--watch",
+        "-p",
+        f"recipe={json.dumps(str(missing))}",
+        timeout=200,
     )
     assert done.returncode != 0
+    assert str(missing) in runs.of("rebuild-splits")[-1]["state"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("flow", "given"),
+    [
+        ("crawl-candidates", {"limit": 0}),
+        ("crawl-candidates", {"retry": ["stored"]}),
+        ("evaluate-release", {"version": "1.0"}),
+        ("evaluate-release", {"models": "stand-in"}),
+        ("freeze-release", {"patience": "long"}),
+        ("rebuild-splits", {"restarts": 4}),
+    ],
+)
+def test_the_server_refuses_parameters_of_another_type(runs: Runs, flow: str, given: dict[str, Any]) -> None:
+    """What cannot be is refused when a run is asked for, with the parameter's name, not on a worker at night."""
+    answer = runs.start(flow, **given)
+    assert answer.status_code in {409, 422}
+    assert next(iter(given)) in answer.text
+
+
+def test_a_run_that_crashes_each_time_is_restarted_three_times(prefect_server: PrefectServer, runs: Runs) -> None:
+    """The shipped automation starts it again with its own parameters until the bound of `restarts` refuses."""
+    assert prefect_server.prefect("automation", "create", "--from-file", "flows/automations.yaml").returncode == 0
+    crash = {"state": {"type": "CRASHED", "message": "killed"}, "force": True}
+    first = runs.start("evaluate-release", version="3.2.1").json()["id"]
+    seen = {first}
+    runs.ask(f"/flow_runs/{first}/set_state", crash)
+    for restart in (1, 2, 3):
+        deadline = time.monotonic() + 60
+        while not (new := [run for run in runs.of("evaluate-release") if run["id"] not in seen]):
+            assert time.monotonic() < deadline, restart
+            time.sleep(0.3)
+        assert [(run["parameters"]["restarts"], run["parameters"]["version"]) for run in new] == [(restart, "3.2.1")]
+        seen.add(new[0]["id"])
+        runs.ask(f"/flow_runs/{new[0]['id']}/set_state", crash)
+    time.sleep(5)
+    assert {run["id"] for run in runs.of("evaluate-release") if run["parameters"]["version"] == "3.2.1"} == seen
 
 
 @pytest.mark.case("G05")
