@@ -29,6 +29,7 @@ def start(
     command: Sequence[str], *, environment: Mapping[str, str], log: Path, folder: Path
 ) -> subprocess.Popen[bytes]:
     """Start a command in a folder, its output appended to `log`; whatever it writes is readable by its owner only."""
+    log.touch(0o600)
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-I", str(Path(__file__).resolve()), *command],
@@ -88,7 +89,7 @@ def _hold(command: Sequence[str]) -> int:
     held = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def until_let_go() -> None:
-        sys.stdin.buffer.read()
+        os.read(0, 1)  # nothing is ever written there
         _end_group(held)
 
     threading.Thread(target=until_let_go, daemon=True).start()

@@ -106,3 +106,11 @@ def test_a_killed_worker_and_its_run_are_replaced_without_a_hand(served: Served,
     served.process.send_signal(signal.SIGINT)
     assert served.process.wait(timeout=60) == 4
     assert left_over(tmp_path) == []
+
+
+@pytest.mark.case("G14")
+def test_a_killed_serve_leaves_no_process(served: Served, tmp_path: Path) -> None:
+    """Server and workers notice that nobody holds them any more, and the port is free again."""
+    served.process.kill()
+    served.process.wait(timeout=60)
+    assert left_over(tmp_path, patience=60) == []
