@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from counteranimal.release.verify import verify
 from counteranimal.workspace import Workspace
@@ -38,11 +40,15 @@ class Runs:
     """The runs of the deployments, as Prefect's API tells of them."""
 
     def __init__(self, server: PrefectServer) -> None:
-        self._server = server
+        self._url = server.url
+        self._session = requests.Session()
+        # The server answers 503 while its SQLite database is busy, and Prefect's own client asks again.
+        again = Retry(total=8, backoff_factor=0.3, status_forcelist=(503,), allowed_methods=None)
+        self._session.mount("http://", HTTPAdapter(max_retries=again))
 
-    def ask(self, path: str, question: Mapping[str, Any], *, method: str = "POST") -> requests.Response:
+    def ask(self, path: str, question: Mapping[str, Any]) -> requests.Response:
         """Return the API's answer, whatever it is."""
-        return requests.request(method, f"{self._server.url}{path}", json=question, timeout=30)
+        return self._session.post(f"{self._url}{path}", json=question, timeout=30)
 
     def deployment(self, flow: str) -> dict[str, Any]:
         """Return the one deployment of a flow."""
@@ -58,12 +64,15 @@ class Runs:
         found = self.ask("/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}}).json()
         return sorted(found, key=lambda run: run["created"])
 
+    def state(self, run: str) -> dict[str, Any]:
+        """Return the state of a run."""
+        found: dict[str, Any] = self._session.get(f"{self._url}/flow_runs/{run}", timeout=30).json()["state"]
+        return found
+
     def until(self, run: str, *types: str, patience: float = 180) -> dict[str, Any]:
         """Wait until a run is in one of these types of state and return its state."""
         deadline = time.monotonic() + patience
-        while (state := requests.get(f"{self._server.url}/flow_runs/{run}", timeout=30).json()["state"])[
-            "type"
-        ] not in types:
+        while (state := self.state(run))["type"] not in types:
             assert time.monotonic() < deadline, state
             time.sleep(0.3)
         return state
