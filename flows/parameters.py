@@ -8,7 +8,7 @@ these are.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -37,16 +37,19 @@ def _known(spec: str) -> str:
     return spec
 
 
-RecipeFile = Annotated[
-    Path, AfterValidator(_loads), Field(description="the recipe (TOML), as a path on the worker's machine")
-]
-Home = Annotated[Path | None, Field(description="the workspace's folder; none: the worker's COUNTERANIMAL_HOME")]
-Limit = Annotated[int | None, Field(ge=1, description="fetch at most this many photos")]
-Retry = Annotated[tuple[Retriable, ...], Field(description="also try again what ended so")]
+def _told(text: str, **limits: Any) -> Any:
+    # Prefect drops a field's own description from the schema that its pages show, but keeps what is added to the schema.
+    return Field(json_schema_extra={"description": text}, **limits)
+
+
+RecipeFile = Annotated[Path, AfterValidator(_loads), _told("The recipe (TOML), as a path on the worker's machine.")]
+Home = Annotated[Path | None, _told("The workspace's folder; none: the worker's COUNTERANIMAL_HOME.")]
+Limit = Annotated[int | None, _told("Fetch at most this many photos.", ge=1)]
+Retry = Annotated[tuple[Retriable, ...], _told("Also try again what ended so.")]
 Models = Annotated[
-    tuple[Annotated[str, AfterValidator(_known)], ...], Field(description="models to evaluate; none: the recipe's")
+    tuple[Annotated[str, AfterValidator(_known)], ...], _told("The models to evaluate; none: the recipe's.")
 ]
-Version = Annotated[str, Field(pattern=f"^{VERSION.pattern}$", description="MAJOR.MINOR.PATCH")]
-Patience = Annotated[int, Field(ge=1, description="seconds to wait for a person's approval")]
+Version = Annotated[str, _told("MAJOR.MINOR.PATCH.", pattern=f"^{VERSION.pattern}$")]
+Patience = Annotated[int, _told("Seconds to wait for a person's approval.", ge=1)]
 # The bound ends what crashes each time: the server refuses to make a run beyond it (see automations.yaml).
-Restarts = Annotated[int, Field(ge=0, le=3, description="how often a crash has started this run again; leave it at 0")]
+Restarts = Annotated[int, _told("How often a crash has started this run again; leave it at 0.", ge=0, le=3)]

@@ -29,11 +29,15 @@ pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 FLOWS = {"crawl_candidates", "sync_annotations", "rebuild_splits", "freeze_release", "evaluate_release", "smoke"}
 
 
-def test_every_flow_has_its_deployment(prefect_server: PrefectServer) -> None:
-    """`prefect deploy --all` makes the deployments of prefect.yaml."""
+def test_every_flow_has_its_deployment(prefect_server: PrefectServer, runs: Runs) -> None:
+    """`prefect deploy --all` makes the deployments of prefect.yaml, and Prefect's pages say what each and its parameters are."""
     listed = prefect_server.prefect("deployment", "ls", "-o", "json")
     assert listed.returncode == 0, listed.stderr
     assert {item["entrypoint"].rpartition(":")[2] for item in json.loads(listed.stdout)} == FLOWS
+    for item in runs.ask("/deployments/filter", {}).json():
+        fields = item["parameter_openapi_schema"]["properties"]
+        assert all(field.get("description") for field in fields.values()), item["name"]
+        assert item["description"], item["name"]
 
 
 class Runs:
