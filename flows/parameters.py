@@ -7,10 +7,12 @@ these are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from counteranimal.crawl.pending import Retriable
 from counteranimal.errors import CounteranimalError
@@ -21,20 +23,17 @@ from counteranimal.release.layout import VERSION
 __all__ = ["Home", "Limit", "Models", "Patience", "RecipeFile", "Restarts", "Retry", "Version"]
 
 
-def _loads(path: Path) -> Path:
-    try:
-        load_recipe(path)
-    except CounteranimalError as error:
-        raise ValueError(str(error)) from error
-    return path
+def _checked_by(check: Callable[[Any], object]) -> AfterValidator:
+    """Return a validator that lets a value pass as it is if our own check does."""
 
+    def checked(value: Any) -> Any:
+        try:
+            check(value)
+        except CounteranimalError as error:
+            raise PydanticCustomError("refused", "{told}", {"told": str(error)}) from error
+        return value
 
-def _known(spec: str) -> str:
-    try:
-        require_known(spec)
-    except CounteranimalError as error:
-        raise ValueError(str(error)) from error
-    return spec
+    return AfterValidator(checked)
 
 
 def _told(text: str, **limits: Any) -> Any:
@@ -42,12 +41,12 @@ def _told(text: str, **limits: Any) -> Any:
     return Field(json_schema_extra={"description": text}, **limits)
 
 
-RecipeFile = Annotated[Path, AfterValidator(_loads), _told("The recipe (TOML), as a path on the worker's machine.")]
+RecipeFile = Annotated[Path, _checked_by(load_recipe), _told("The recipe (TOML), as a path on the worker's machine.")]
 Home = Annotated[Path | None, _told("The workspace's folder; none: the worker's COUNTERANIMAL_HOME.")]
 Limit = Annotated[int | None, _told("Fetch at most this many photos.", ge=1)]
 Retry = Annotated[tuple[Retriable, ...], _told("Also try again what ended so.")]
 Models = Annotated[
-    tuple[Annotated[str, AfterValidator(_known)], ...], _told("The models to evaluate; none: the recipe's.")
+    tuple[Annotated[str, _checked_by(require_known)], ...], _told("The models to evaluate; none: the recipe's.")
 ]
 Version = Annotated[str, _told("MAJOR.MINOR.PATCH.", pattern=f"^{VERSION.pattern}$")]
 Patience = Annotated[int, _told("Seconds to wait for a person's approval.", ge=1)]
