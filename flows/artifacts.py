@@ -6,6 +6,8 @@ where the server is away, and would fail a run whose work is done.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -14,9 +16,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from counteranimal.steps.curation import conservation
+from counteranimal.steps.rounds import agreement
 from flows.step_task import Reference
 
-__all__ = ["show_conservation", "show_discovery", "show_leaderboard"]
+__all__ = ["show_agreement", "show_conservation", "show_discovery", "show_leaderboard", "show_links"]
 
 # Waits 2, 4, ... 256 s, as PREFECT_CLIENT_MAX_RETRIES in prefect.yaml has it for everything else that a run asks the server.
 _shown = task(retries=8, retry_delay_seconds=exponential_backoff(2), cache_policy=NO_CACHE, persist_result=False)
@@ -25,6 +28,7 @@ _PAIR = [
     "split", "class_id", "status", "common", "counter", "n_common_report", "n_counter_report",
     "drop_report", "drop_report_low", "drop_report_high",
 ]  # fmt: skip
+_AGREEMENT = ("alpha", "low", "high", "raw", "n_photos", "n_votes")
 
 
 @_shown
@@ -35,6 +39,19 @@ def show_conservation(reference: Reference) -> None:
         key="conservation",
         table=[{"state": state, "candidates": number} for state, number in states.items()],
         description="Every candidate ever discovered is in exactly one state.",
+    )
+
+
+@_shown
+def show_agreement(reference: Reference) -> None:
+    """Show how far people agree, pooled over the rounds so far; no figure of a single annotator."""
+    figures = agreement(reference.open())
+    asked = {"background": figures["background"], "usable": figures["usable"]}
+    asked |= {f"background of {name}": own for name, own in figures["per_class"].items()}
+    create_table_artifact(
+        key="agreement",
+        table=[{"question": name, **{key: own[key] for key in _AGREEMENT}} for name, own in asked.items()],
+        description=f"Krippendorff's alpha with 95 % intervals, on blind first votes. Gate: {figures['gate']}. {figures['why']}",
     )
 
 
@@ -50,10 +67,23 @@ def show_discovery(reference: Reference) -> None:
 
 
 @_shown
-def show_leaderboard(report: dict[str, Any]) -> None:
-    """Show the report's table, which has an interval beside every figure, and where its page is."""
+def show_leaderboard(report: Mapping[str, Any]) -> None:
+    """Show the report's table, which has an interval beside every figure."""
     create_markdown_artifact(
         key="leaderboard",
-        markdown=f"```\n{report['summary']}\n```\n\nPage: `{report['page']}`",
+        markdown=f"```\n{report['summary']}\n```",
         description="Accuracy on both groups and the drop, on the report fold.",
     )
+
+
+@_shown
+def show_links(places: Mapping[str, str]) -> None:
+    """Show where a run's pages and files are: addresses as they are, paths as links to files of the worker's machine."""
+    lines = [f"- {name}: [{place}]({_address(place)})" for name, place in places.items()]
+    create_markdown_artifact(
+        key="links", markdown="\n".join(lines), description="What this run left behind, and where."
+    )
+
+
+def _address(place: str) -> str:
+    return place if place.startswith("http") else Path(place).resolve().as_uri()

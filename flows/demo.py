@@ -36,14 +36,14 @@ def _run(place: Place, *, live: bool) -> dict[str, dict[str, Any]]:
     from flows.step_task import Reference, as_task
 
     @flow(name="demo", persist_result=False, log_prints=False)
-    def demo(recipe: str, home: str) -> dict[str, dict[str, Any]]:
+    def demo(recipe: Path, home: Path) -> dict[str, dict[str, Any]]:
         reference = Reference(recipe, home)
         counts: dict[str, dict[str, Any]] = {}
         for step in LIVE if live else DEMO:
             counts[step.__name__] = as_task(step, say=step.__name__ not in {"report", "report_live"})(reference)
         return counts
 
-    return demo(str(place.recipe), str(place.home))
+    return demo(place.recipe, place.home)
 
 
 @verb

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow
-from pydantic import Field
 
 from counteranimal.steps.publishing import evaluate, report
-from flows.artifacts import show_leaderboard
+from flows.artifacts import show_leaderboard, show_links
+from flows.parameters import Home, Models, RecipeFile, Restarts, Version
 from flows.step_task import Reference, as_task
 
 __all__ = ["evaluate_release"]
@@ -16,10 +16,12 @@ __all__ = ["evaluate_release"]
 
 @flow(name="evaluate-release", persist_result=False)
 def evaluate_release(
-    recipe: str, version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")], home: str = ""
+    recipe: RecipeFile, version: Version, home: Home = None, models: Models = (), restarts: Restarts = 0
 ) -> dict[str, Any]:
     """Evaluate and report on one of the workspace's releases."""
-    reference = Reference(recipe, home)
-    counts = as_task(evaluate)(reference, version=version)
-    show_leaderboard(as_task(report)(reference, version=version))
+    reference = Reference.of_run(recipe, home, restarts)
+    counts = as_task(evaluate)(reference, version=version, models=models)
+    reported = as_task(report)(reference, version=version)
+    show_leaderboard(reported)
+    show_links({"leaderboard": counts["page"], "report": reported["page"], "how to cite it": counts["citation"]})
     return counts

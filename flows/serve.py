@@ -17,17 +17,20 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 import yaml  # type: ignore[import-untyped]
 
 from counteranimal.cli.common import Home, RecipeFile, verb
+from counteranimal.cli.schedule import Check, Port
 from counteranimal.errors import EnvironmentFailure, MissingDependency
 from counteranimal.recipe import load_recipe
 from counteranimal.settings import load_settings
 from flows.missed import make_up, missed
+from flows.tethered import end, in_time, start, tethered
 
 __all__ = ["main"]
 
@@ -37,8 +40,63 @@ POOLS = ("counteranimal", "counteranimal-gpu")
 PATIENCE = 180.0
 # Seconds between looks at the workers; one that died is started again, at most this often.
 _LOOK = 5.0
-Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Loopback port of the server; 0: any free one.")]
-Check = Annotated[bool, typer.Option("--check", help="Start everything, run a smoke flow, stop everything.")]
+_AUTOMATIONS = REPOSITORY / "flows" / "automations.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server's state lives, and the environment that its commands run in."""
+
+    home: Path
+    environment: Mapping[str, str]
+
+    @classmethod
+    def of(cls, home: Path, port: int) -> Place:
+        """Make the folder, readable by its owner only, and the environment of a server at a loopback port."""
+        home.mkdir(parents=True, exist_ok=True)
+        home.chmod(0o700)
+        credentials = _credentials(home)
+        environment = {
+            **os.environ,
+            "PREFECT_HOME": str(home),
+            "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+            "PREFECT_SERVER_API_AUTH_STRING": credentials,
+            "PREFECT_API_AUTH_STRING": credentials,
+            # In files: in memory, as by default, they are lost with the server, and a run that cannot renew its own is cancelled.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "PREFECT_CLI_PROMPT": "false",
+            "PROJECT_ROOT": str(REPOSITORY),
+        }
+        return cls(home, environment)
+
+    @property
+    def url(self) -> str:
+        """Where the server's API answers."""
+        return self.environment["PREFECT_API_URL"]
+
+    @property
+    def log(self) -> Path:
+        """What the server and the workers say."""
+        return self.home / "serve.log"
+
+    def prefect(self, *arguments: str) -> str:
+        """Run a Prefect command to its end and return what it prints; raises EnvironmentFailure with its words."""
+        done = subprocess.run(
+            [str(PREFECT), "--no-prompt", *arguments],
+            cwd=REPOSITORY,
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise EnvironmentFailure(
+                f"`prefect {' '.join(arguments[:2])}` failed; run `counteranimal serve` again. Its words: "
+                f"{(done.stderr or done.stdout)[-800:].strip()}"
+            )
+        return done.stdout
 
 
 def _credentials(home: Path) -> str:
@@ -50,25 +108,6 @@ def _credentials(home: Path) -> str:
     return kept.read_text(encoding="utf-8")
 
 
-def _environment(home: Path, port: int) -> dict[str, str]:
-    credentials = _credentials(home)
-    return {
-        **os.environ,
-        "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_API_AUTH_STRING": credentials,
-        "PREFECT_API_AUTH_STRING": credentials,
-        # In a file: in memory, as by default, they are lost with the server, and a run that cannot renew its own is cancelled.
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # never a pickle
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # what flows/automations.yaml counts on
-        "DO_NOT_TRACK": "1",
-        "PREFECT_CLI_PROMPT": "false",
-        "PROJECT_ROOT": str(REPOSITORY),
-    }
-
-
 def _port(wanted: int) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -77,61 +116,6 @@ def _port(wanted: int) -> int:
         except OSError as error:
             raise EnvironmentFailure(f"port {wanted} is taken; name another with --port, or 0 for any") from error
         return int(probe.getsockname()[1])
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started: politely, then for certain, since a worker may outlive a polite signal."""
-    for sent, patience in ((signal.SIGINT, 10.0), (signal.SIGKILL, 10.0)):
-        try:
-            os.killpg(process.pid, sent)
-            process.wait(timeout=patience)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            continue
-
-
-def _start(stack: ExitStack, home: Path, environment: Mapping[str, str], *arguments: str) -> subprocess.Popen[bytes]:
-    with (home / "serve.log").open("ab") as log:
-        process = subprocess.Popen(
-            [str(PREFECT), *arguments],
-            cwd=REPOSITORY,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C is for this process, which then ends the others in order
-            umask=0o077,  # the database holds secrets
-        )
-    stack.callback(_end, process)
-    return process
-
-
-def _prefect(environment: Mapping[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [str(PREFECT), "--no-prompt", *arguments],
-        cwd=REPOSITORY,
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise EnvironmentFailure(
-            f"`prefect {' '.join(arguments[:2])}` failed; run `counteranimal serve` again. Its words: "
-            f"{(done.stderr or done.stdout)[-800:].strip()}"
-        )
-    return done.stdout
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    ask = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback, so no proxy
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with ask.open(f"{url}/health", timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    raise EnvironmentFailure(f"Prefect's server does not come up at {url}; its words are in {log}")
 
 
 def _refuses_strangers(url: str) -> None:
@@ -160,50 +144,71 @@ def _deployments(home: Path, parameters: Mapping[str, str], *, scheduled: bool) 
     return written
 
 
+def _equip(place: Place, parameters: Mapping[str, str], *, scheduled: bool) -> None:
+    """Make the server's pools, deployments and automations; those of an earlier start are replaced."""
+    for pool in POOLS:
+        place.prefect("work-pool", "create", pool, "--type", "process", "--overwrite")
+    written = _deployments(place.home, parameters, scheduled=scheduled)
+    place.prefect("deploy", "--all", "--prefect-file", str(written))
+    listed = place.prefect("automation", "ls")
+    for automation in yaml.safe_load(_AUTOMATIONS.read_text(encoding="utf-8"))["automations"]:
+        if automation["name"] in listed:
+            place.prefect("automation", "delete", automation["name"])
+    place.prefect("automation", "create", "--from-file", str(_AUTOMATIONS))
+
+
+def _worker(place: Place, pool: str) -> subprocess.Popen[bytes]:
+    command = [str(PREFECT), "worker", "start", "--pool", pool]
+    return start(command, environment=place.environment, log=place.log, folder=REPOSITORY)
+
+
+def _end_all(workers: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    for worker in workers.values():
+        end(worker)
+
+
+def _keep_working(place: Place, server: subprocess.Popen[bytes], workers: dict[str, subprocess.Popen[bytes]]) -> None:
+    """Start workers again that died, until the server ends, which only an interrupt should make it do."""
+    while server.poll() is None:
+        time.sleep(_LOOK)
+        for pool in [pool for pool, worker in workers.items() if worker.poll() is not None]:
+            workers[pool] = _worker(place, pool)
+    raise EnvironmentFailure(f"the server has ended by itself; its words are in {place.log}; run the command again")
+
+
 @verb
 def main(recipe_file: RecipeFile, home: Home = None, port: Port = 4200, check: Check = False) -> None:
     """Serve the recipe's schedules from this machine until Ctrl-C; the page of runs asks for the name and password kept beside it."""
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # what a service manager sends ends everything as Ctrl-C does
+    # What a service manager sends ends everything as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not PREFECT.exists():
         raise MissingDependency("Prefect is missing; run pip install 'counteranimal[flows]'")
     load_recipe(recipe_file)
     workspace = load_settings(home=home).home.resolve()
-    state = workspace / "prefect"
-    state.mkdir(parents=True, exist_ok=True)
-    state.chmod(0o700)
-    environment = _environment(state, _port(0 if check else port))
-    url, log = environment["PREFECT_API_URL"], state / "serve.log"
-    parameters = {"recipe": str(recipe_file.resolve()), "home": str(workspace)}
+    number = _port(0 if check else port)
+    place = Place.of(workspace / "prefect", number)
+    workers: dict[str, subprocess.Popen[bytes]] = {}
+    command = [str(PREFECT), "server", "start", "--host", "127.0.0.1", "--port", str(number)]
     with ExitStack() as stack:
-        number = url.rpartition(":")[2].removesuffix("/api")
-        server = _start(stack, state, environment, "server", "start", "--host", "127.0.0.1", "--port", number)
-        _wait(url, server, log)
-        _refuses_strangers(url)
-        for pool in POOLS:
-            _prefect(environment, "work-pool", "create", pool, "--type", "process", "--overwrite")
-        written = _deployments(state, parameters, scheduled=not check)
-        late = [] if check else missed(environment)
-        _prefect(environment, "deploy", "--all", "--prefect-file", str(written))
-        if "mark-crashed-runs" not in _prefect(environment, "automation", "ls"):
-            _prefect(environment, "automation", "create", "--from-file", "flows/automations.yaml")
-        workers = {pool: _start(stack, state, environment, "worker", "start", "--pool", pool) for pool in POOLS}
-        make_up(environment, late)
+        server = stack.enter_context(tethered(command, environment=place.environment, log=place.log, folder=REPOSITORY))
+        stack.callback(_end_all, workers)
+        if not in_time(place.url, server, patience=PATIENCE):
+            raise EnvironmentFailure(f"Prefect's server does not come up at {place.url}; its words are in {place.log}")
+        _refuses_strangers(place.url)
+        late = [] if check else missed(place.environment)
+        _equip(place, {"recipe": str(recipe_file.resolve()), "home": str(workspace)}, scheduled=not check)
+        make_up(place.environment, late)
+        workers.update((pool, _worker(place, pool)) for pool in POOLS)
         if check:
-            _prefect(environment, "deployment", "run", "smoke/default", "--watch")
+            place.prefect("deployment", "run", "smoke/default", "--watch")
             typer.echo(
                 f"server, {len(POOLS)} pools with a worker each and the deployments work; credentials are asked for"
             )
             return
         typer.echo(
-            f"serving at {url.removesuffix('/api')}, credentials in {state / 'credentials'}; Ctrl-C ends all of it"
+            f"serving at {place.url.removesuffix('/api')}, credentials in {place.home / 'credentials'}; Ctrl-C ends all of it"
         )
-        while server.poll() is None:
-            time.sleep(_LOOK)
-            for pool in [pool for pool, worker in workers.items() if worker.poll() is not None]:
-                workers[pool] = _start(stack, state, environment, "worker", "start", "--pool", pool)
-        raise EnvironmentFailure(f"the server has ended by itself; its words are in {log}; run the command again")
+        _keep_working(place, server, workers)
 
 
 if __name__ == "__main__":

@@ -23,14 +23,21 @@ __all__ = ["Reference", "as_task"]
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The small thing that crosses the boundary: which recipe, which workspace (empty: the settings' own)."""
+    """The small thing that crosses the boundary: which recipe, which workspace (none: the settings' own)."""
 
-    recipe: str
-    home: str = ""
+    recipe: Path
+    home: Path | None = None
+
+    @classmethod
+    def of_run(cls, recipe: Path, home: Path | None, restarts: int = 0) -> Reference:
+        """Return the reference of a flow run, and say in its log if a crash has started it again."""
+        if restarts:
+            get_run_logger().warning(f"started again after a crash, restart {restarts}; the journal says what is left")
+        return cls(recipe, home)
 
     def open(self) -> Run:
         """Open the run that the reference points to."""
-        return Run.of(Path(self.recipe), load_settings(home=Path(self.home) if self.home else None))
+        return Run.of(self.recipe, load_settings(home=self.home))
 
 
 def as_task(step: Callable[..., Outcome], *, say: bool = False) -> Callable[..., dict[str, Any]]:

@@ -37,12 +37,12 @@ def nothing(run: Run, **options: object) -> Outcome:
 def cached(reference: Reference) -> None:
     """What a crawl would be, were its task cached."""
     task = as_task(nothing).with_options(cache_policy=INPUTS + TASK_SOURCE, persist_result=True)  # type: ignore[attr-defined]
-    task(reference, limit=None)
+    task(reference, limit=None, retry=())
 
 
 def main(recipe: str, home: str, canary: Path) -> None:
     """Leave plants, and the canary if they went off."""
-    reference = Reference(recipe, home)
+    reference = Reference(Path(recipe), Path(home))
     storage = get_current_settings().results.local_storage_path
     before = set(storage.glob("*"))
     cached(reference)

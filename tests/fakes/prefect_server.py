@@ -1,47 +1,96 @@
-"""A Prefect server and workers on loopback that a test may stop, start again, empty and look into.
+"""A Prefect server and workers on loopback that a test may kill, start again, empty and look into.
 
-Decides port, folder, credentials and the environment of both, and ends by pid whatever it started. Asks the server over its REST
-API, as its pages do, because a `prefect` command takes seconds to start.
+Decides port, folder, credentials and the environment of both; whatever it started ends with the test's process. Its runs are asked
+for and looked at over the REST API, as Prefect's pages do, because a `prefect` command takes seconds to start.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import signal
 import socket
 import subprocess
 import sys
-from datetime import UTC, datetime
+import time
 from pathlib import Path
 from typing import Any, Self
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
-from tests.processes import until
+from flows.tethered import end, in_time, start
+from tests.processes import processes_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
 POOLS = ("counteranimal", "counteranimal-gpu")
-DONE = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+DONE = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+class Runs:
+    """The runs of the deployments, as Prefect's API tells of them."""
 
+    def __init__(self, server: PrefectServer) -> None:
+        self._url = server.url
+        self._session = requests.Session()
+        self._session.auth = server.credentials
+        # The server answers 503 while its SQLite database is busy, and Prefect's own client asks again.
+        again = Retry(total=8, backoff_factor=0.3, status_forcelist=(503,), allowed_methods=None)
+        self._session.mount("http://", HTTPAdapter(max_retries=again))
 
-def end(process: subprocess.Popen[bytes], *signals: tuple[signal.Signals, float]) -> None:
-    """End a process and its group: by default interrupt, then kill, since Prefect's worker may outlive a polite signal."""
-    for sent, patience in signals or ((signal.SIGINT, 8.0), (signal.SIGKILL, 8.0)):
-        if process.poll() is not None:
-            break
-        os.killpg(process.pid, sent)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=patience)
+    def ask(self, path: str, question: Any, *, method: str = "POST") -> requests.Response:
+        """Return the API's answer, whatever it is."""
+        return self._session.request(method, f"{self._url}{path}", json=question, timeout=60)
+
+    def deployment(self, flow: str) -> dict[str, Any]:
+        """Return the one deployment of a flow."""
+        return self.ask("/deployments/filter", {"flows": {"name": {"any_": [flow]}}}).json()[0]
+
+    def start(self, flow: str, **parameters: Any) -> requests.Response:
+        """Ask for a run."""
+        wanted = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        return self.ask(f"/deployments/{self.deployment(flow)['id']}/create_flow_run", wanted)
+
+    def of(self, flow: str) -> list[dict[str, Any]]:
+        """Return the runs of a flow, the newest last."""
+        found = self.ask("/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}}).json()
+        return sorted(found, key=lambda run: run["created"])
+
+    def states(self) -> dict[str, str]:
+        """Return the type of state of each run."""
+        return {run["id"]: run["state_type"] for run in self.ask("/flow_runs/filter", {}).json()}
+
+    def state(self, run: str) -> dict[str, Any]:
+        """Return the state of a run."""
+        found: dict[str, Any] = self._session.get(f"{self._url}/flow_runs/{run}", timeout=30).json()["state"]
+        return found
+
+    def until(self, run: str, *types: str, patience: float = 180) -> dict[str, Any]:
+        """Wait until a run is in one of these types of state and return its state."""
+        deadline = time.monotonic() + patience
+        while (state := self.state(run))["type"] not in types:
+            assert time.monotonic() < deadline, state
+            time.sleep(0.3)
+        return state
+
+    def done(self, flow: str, **parameters: Any) -> str:
+        """Ask for a run, wait until it is completed and return its id."""
+        run = str(self.start(flow, **parameters).json()["id"])
+        state = self.until(run, *DONE)
+        assert state["type"] == "COMPLETED", (state, self.words(run))
+        return run
+
+    def words(self, run: str) -> list[str]:
+        """Return what a run logged."""
+        found = self.ask("/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}).json()
+        return [line["message"] for line in found]
+
+    def artifacts(self, run: str) -> dict[str, str]:
+        """Return what a run shows: key -> data as text."""
+        found = self.ask("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}}).json()
+        return {item["key"]: f"{item['description']} {item['data']}" for item in found}
 
 
 class PrefectServer:
@@ -49,10 +98,12 @@ class PrefectServer:
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}/api"
         self.log = home / "log"
         self.credentials = ("curator", secrets.token_hex(16))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = int(probe.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self._port}/api"
         self.environment = {
             **os.environ,
             "PREFECT_HOME": str(home),
@@ -65,43 +116,41 @@ class PrefectServer:
             "PROJECT_ROOT": str(REPOSITORY),
             **environment,
         }
+        self.runs = Runs(self)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(parents=True)
         return self
 
     def __exit__(self, *reason: object) -> None:
-        self.stop_all()
+        self.stop()
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        self._spawn("server", "server", "start", "--host", "127.0.0.1", "--port", str(self.port))
-        until(self._answers, 150)
+        self._hold("server", "server", "start", "--host", "127.0.0.1", "--port", str(self._port))
+        assert in_time(self.url, self._running["server"], patience=180), self.log.read_text()[-3000:]
 
-    def stop(self, *signals: tuple[signal.Signals, float]) -> None:
-        """End the server."""
-        end(self._running.pop("server"), *signals)
+    def kill(self) -> None:
+        """End the server as a machine does that loses its power."""
+        for pid in processes_of(self.home, f"server\0start\0--host\0127.0.0.1\0--port\0{self._port}"):
+            os.kill(pid, signal.SIGKILL)
+        end(self._running.pop("server"))
 
-    def stop_all(self) -> None:
+    def stop(self) -> None:
         """End the workers and the server."""
         while self._running:
             end(self._running.popitem()[1])
 
-    def work(self, pool: str = POOLS[0]) -> None:
-        """Start a worker for a pool."""
-        self._spawn(pool, "worker", "start", "--pool", pool, "--name", pool)
+    def work(self) -> None:
+        """Start a worker for the pool of everything but evaluations."""
+        self._hold(POOLS[0], "worker", "start", "--pool", POOLS[0], "--name", "test")
 
     def deploy(self) -> None:
         """Make the pools and the deployments of prefect.yaml."""
         for pool in POOLS:
-            self.ask("/work_pools/", {"name": pool, "type": "process"})
+            assert self.runs.ask("/work_pools/", {"name": pool, "type": "process"}).ok
         done = self.prefect("deploy", "--all")
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    def automate(self) -> None:
-        """Install the automations that `counteranimal serve` installs."""
-        done = self.prefect("automation", "create", "--from-file", "flows/automations.yaml")
         assert done.returncode == 0, done.stdout + done.stderr
 
     def prefect(self, *arguments: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
@@ -116,75 +165,6 @@ class PrefectServer:
             check=False,
         )
 
-    def ask(self, path: str, content: dict[str, Any] | None = None, *, method: str = "") -> Any:
-        """Return the API's answer: by default to a POST of the content, or to a GET where there is none."""
-        answer = requests.request(
-            method or ("GET" if content is None else "POST"),
-            self.url + path,
-            json=content,
-            auth=self.credentials,
-            timeout=60,
-        )
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-    def deployment(self, flow: str) -> str:
-        """Return the path of a flow's deployment."""
-        found = self.ask("/deployments/filter", {"flows": {"name": {"any_": [flow]}}})
-        return f"/deployments/{found[0]['id']}"
-
-    def change(self, flow: str, **fields: Any) -> None:
-        """Change fields of a flow's deployment."""
-        self.ask(self.deployment(flow), fields, method="PATCH")
-
-    def run(self, flow: str, **parameters: Any) -> str:
-        """Start the deployment of a flow and return the run's id."""
-        return str(self.ask(f"{self.deployment(flow)}/create_flow_run", {"parameters": parameters})["id"])
-
-    def runs(self) -> list[dict[str, Any]]:
-        """Return what the server knows of every run; nothing while it is away."""
-        with contextlib.suppress(requests.ConnectionError):
-            found: list[dict[str, Any]] = self.ask("/flow_runs/filter", {})
-            return found
-        return []
-
-    def states(self) -> dict[str, str]:
-        """Return the type of state of each run."""
-        return {run["id"]: run["state_type"] for run in self.runs()}
-
-    def late(self) -> list[str]:
-        """Return the runs whose time has passed and that have not begun."""
-        now = datetime.now(UTC)
-        return [
-            run["id"]
-            for run in self.runs()
-            if run["state_type"] == "SCHEDULED" and datetime.fromisoformat(run["expected_start_time"]) < now
-        ]
-
-    def ended(self, run: str, patience: float = 180) -> str:
-        """Wait until a run is over and return how."""
-        return str(until(lambda: (state := self.states().get(run)) in DONE and state, patience))
-
-    def words(self, run: str) -> list[str]:
-        """Return what a run logged."""
-        found = self.ask("/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"})
-        return [line["message"] for line in found]
-
-    def _answers(self) -> bool:
-        assert self._running["server"].poll() is None, self.log.read_text()[-3000:]
-        with contextlib.suppress(requests.RequestException):
-            return requests.get(f"{self.url}/health", timeout=5).ok
-        return False
-
-    def _spawn(self, name: str, *arguments: str) -> None:
-        with self.log.open("ab") as output:
-            self._running[name] = subprocess.Popen(
-                [str(PREFECT), *arguments],
-                cwd=REPOSITORY,
-                env=self.environment,
-                stdout=output,
-                stderr=output,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                umask=0o077,
-            )
+    def _hold(self, name: str, *arguments: str) -> None:
+        command = [str(PREFECT), *arguments]
+        self._running[name] = start(command, environment=self.environment, log=self.log, folder=REPOSITORY)

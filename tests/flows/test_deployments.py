@@ -7,25 +7,29 @@ import contextlib
 import csv
 import json
 import os
+import re
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from counteranimal.annotate.plan import plan
 from counteranimal.annotate.rounds import record_event
+from counteranimal.release.verify import verify
 from counteranimal.serving.links import load_secret
 from counteranimal.workspace import Workspace
 from tests.fakes.listed_site import ListedSite, recipe_of
 from tests.fakes.photo_pool import a_recipe, fill
-from tests.fakes.prefect_server import REPOSITORY, PrefectServer
+from tests.fakes.prefect_server import DONE, REPOSITORY, PrefectServer, Runs
 from tests.processes import until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
@@ -33,59 +37,180 @@ pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 FLOWS = {"crawl_candidates", "sync_annotations", "rebuild_splits", "freeze_release", "evaluate_release", "smoke"}
 
 
-def test_every_flow_has_its_deployment(prefect_server: PrefectServer) -> None:
-    """`prefect deploy --all` makes the deployments of prefect.yaml."""
+def test_every_flow_has_its_deployment(prefect_server: PrefectServer, runs: Runs) -> None:
+    """`prefect deploy --all` makes the deployments of prefect.yaml, and Prefect's pages say what each and its parameters are."""
     listed = prefect_server.prefect("deployment", "ls", "-o", "json")
     assert listed.returncode == 0, listed.stderr
     assert {item["entrypoint"].rpartition(":")[2] for item in json.loads(listed.stdout)} == FLOWS
+    for item in runs.ask("/deployments/filter", {}).json():
+        fields = item["parameter_openapi_schema"]["properties"]
+        assert all(field.get("description") for field in fields.values()), item["name"]
+        assert item["description"], item["name"]
 
 
-@pytest.fixture
-def few_breeds(tmp_path: Path, shared_data: Path) -> Path:
-    """The recipe of the breeds, over a folder of every sixth photo."""
+@pytest.fixture(scope="module")
+def runs(prefect_server: PrefectServer) -> Runs:
+    return prefect_server.runs
+
+
+@dataclass(frozen=True)
+class Place:
+    """A recipe and a workspace, and the last run on it."""
+
+    recipe: Path
+    home: Path
+    run: str = ""
+
+    def names(self) -> dict[str, str]:
+        """Return them as a run's parameters."""
+        return {"recipe": str(self.recipe), "home": str(self.home)}
+
+
+@pytest.fixture(scope="module")
+def verified(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A workspace with votes, of the recipe of the breeds over a folder of every sixth photo."""
+    place = tmp_path_factory.mktemp("breeds")
     with (shared_data / "photos" / "photos.csv").open(newline="") as listed:
         rows = [row for row in csv.DictReader(listed) if row["set"] == "pets"][::6]
     for row in rows:
-        target = tmp_path / "photos" / row["set"] / row["file"]
+        target = place / "photos" / row["set"] / row["file"]
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(shared_data / "photos" / row["set"] / row["file"], target)
-    with (tmp_path / "photos" / "photos.csv").open("w", newline="") as table:
+    with (place / "photos" / "photos.csv").open("w", newline="") as table:
         writer = csv.DictWriter(table, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    recipe = tmp_path / "breeds.toml"
+    recipe, home = place / "breeds.toml", place / "home"
     text = Path("data_manifest/recipes/breeds.toml").read_text()
     recipe.write_text(text.replace("../../../shared/data/photos", "photos"))
-    return recipe
+    labellings = str(shared_data / "photos" / "backgrounds.csv")
+    for arguments in (["crawl"], ["dedupe"], ["annotate", "pull", "--round", "r", "--from", labellings]):
+        _verb([*arguments, "-r", str(recipe), "--home", str(home)])
+    return Place(recipe, home)
+
+
+@pytest.fixture(scope="module")
+def rebuilt(prefect_server: PrefectServer, runs: Runs, verified: Place) -> Place:
+    """The workspace after `prefect deployment run 'rebuild-splits/default' --watch`."""
+    done = prefect_server.prefect(
+        "deployment", "run", "rebuild-splits/default", "--watch",
+        *(item for name, value in verified.names().items() for item in ("-p", f"{name}={json.dumps(value)}")), timeout=400,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return replace(verified, run=runs.of("rebuild-splits")[-1]["id"])
 
 
 @pytest.mark.shared
-def test_rebuild_runs_on_a_worker(
-    prefect_server: PrefectServer, few_breeds: Path, tmp_path: Path, shared_data: Path
+def test_rebuild_runs_on_a_worker(rebuilt: Place, runs: Runs) -> None:
+    """The run does the work, leaves the tables in the workspace, and shows where every candidate is and which pairs were chosen."""
+    workspace = Workspace(rebuilt.home)
+    assert len(workspace.table("pairs")) == 24
+    assert len(workspace.table("scores")) >= 20
+    shown = runs.artifacts(rebuilt.run)
+    assert set(shown) == {"conservation", "discovery"}
+    counted = [int(number) for number in re.findall(r'"candidates": (\d+)', shown["conservation"])]
+    assert sum(counted) == len(workspace.table("candidates")) > 0
+    assert all(name in shown["discovery"] for name in workspace.table("pairs").column("class_id").to_pylist())
+
+
+@pytest.mark.shared
+def test_a_freeze_waits_for_a_version_and_its_release_is_evaluated(
+    prefect_server: PrefectServer, rebuilt: Place, runs: Runs
 ) -> None:
-    """`prefect deployment run 'rebuild-splits/default' --watch` does the work and leaves the tables in the workspace."""
-    recipe = few_breeds
-    home = tmp_path / "home"
-    _verb(["crawl", "-r", str(recipe), "--home", str(home)])
-    labellings = str(shared_data / "photos" / "backgrounds.csv")
-    _verb(["dedupe", "-r", str(recipe), "--home", str(home)])
-    _verb(["annotate", "pull", "--round", "r", "--from", labellings, "-r", str(recipe), "--home", str(home)])
-    done = prefect_server.prefect(
-        "deployment", "run", "rebuild-splits/default", "--watch",
-        "-p", f"recipe={json.dumps(str(recipe))}", "-p", f"home={json.dumps(str(home))}", timeout=400,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert len(Workspace(home).table("pairs")) == 24
-    assert len(Workspace(home).table("scores")) >= 20
+    """Nothing is written while it waits, a version of another form is refused, what is approved verifies, and the GPU pool evaluates it."""
+    run = runs.start("freeze-release", **rebuilt.names()).json()["id"]
+    runs.until(run, "PAUSED")
+    assert "alpha" in runs.artifacts(run)["agreement"]
+    assert not (rebuilt.home / "releases").exists()
+    with Workspace(rebuilt.home).lock():
+        pass  # a run that waits holds nothing
+    resume = f"/flow_runs/{run}/resume"
+    refused = runs.ask(resume, {"run_input": {"version": "1.x", "approve": True}}).json()
+    assert refused["status"] == "REJECT"
+    assert runs.ask(resume, {"run_input": {"version": "1.0.0", "approve": True}}).json()["status"] == "ACCEPT"
+    state = runs.until(run, "COMPLETED", "FAILED", "CRASHED")
+    assert state["type"] == "COMPLETED", state
+    released = rebuilt.home / "releases" / "1.0.0"
+    assert verify(released).ok
+    assert str(released) in runs.artifacts(run)["links"]
+
+    asked = runs.start("evaluate-release", **rebuilt.names(), version="1.0.0", models=["stand-in"])
+    assert asked.status_code == 201, asked.text
+    evaluated = asked.json()["id"]
+    worked = prefect_server.prefect("worker", "start", "--pool", "counteranimal-gpu", "--run-once", timeout=300)
+    state = runs.until(evaluated, "COMPLETED", "FAILED", "CRASHED")
+    assert state["type"] == "COMPLETED", (state, worked.stdout)
+    shown = runs.artifacts(evaluated)
+    assert "stand-in" in shown["leaderboard"]
+    assert (rebuilt.home / "evaluations" / "1.0.0" / "results.json").exists()
+    assert (rebuilt.home / "evaluations" / "1.0.0").as_uri() in shown["links"]
 
 
-def test_a_failing_flow_fails_the_command(prefect_server: PrefectServer, tmp_path: Path) -> None:
-    """A flow that cannot do its work ends as failed, and `--watch` with a non-zero exit code."""
-    missing = json.dumps(str(tmp_path / "absent.toml"))
+@pytest.mark.shared
+def test_a_freeze_that_is_not_approved_writes_nothing(rebuilt: Place, runs: Runs) -> None:
+    """The run ends as cancelled and says why."""
+    run = runs.start("freeze-release", **rebuilt.names()).json()["id"]
+    runs.until(run, "PAUSED")
+    runs.ask(f"/flow_runs/{run}/resume", {"run_input": {"version": "7.0.0", "approve": False}})
+    state = runs.until(run, "CANCELLED", "COMPLETED", "FAILED", "CRASHED")
+    assert state["type"] == "CANCELLED"
+    assert "7.0.0 was not approved" in state["message"]
+    assert not (rebuilt.home / "releases" / "7.0.0").exists()
+
+
+def test_a_recipe_that_does_not_load_fails_the_run_in_a_sentence(
+    prefect_server: PrefectServer, runs: Runs, tmp_path: Path
+) -> None:
+    """The run fails before it begins, `--watch` with a non-zero exit code, and its state names the file."""
+    missing = tmp_path / "absent.toml"
     done = prefect_server.prefect(
-        "deployment", "run", "rebuild-splits/default", "--watch", "-p", f"recipe={missing}", timeout=200
+        "deployment",
+        "run",
+        "rebuild-splits/default",
+        "--watch",
+        "-p",
+        f"recipe={json.dumps(str(missing))}",
+        timeout=200,
     )
     assert done.returncode != 0
+    assert str(missing) in runs.of("rebuild-splits")[-1]["state"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("flow", "given"),
+    [
+        ("crawl-candidates", {"limit": 0}),
+        ("crawl-candidates", {"retry": ["stored"]}),
+        ("evaluate-release", {"version": "1.0"}),
+        ("evaluate-release", {"models": "stand-in"}),
+        ("freeze-release", {"patience": "long"}),
+        ("rebuild-splits", {"restarts": 4}),
+    ],
+)
+def test_the_server_refuses_parameters_of_another_type(runs: Runs, flow: str, given: dict[str, Any]) -> None:
+    """What cannot be is refused when a run is asked for, with the parameter's name, not on a worker at night."""
+    answer = runs.start(flow, **given)
+    assert answer.status_code in {409, 422}
+    assert next(iter(given)) in answer.text
+
+
+def test_a_run_that_crashes_each_time_is_restarted_three_times(prefect_server: PrefectServer, runs: Runs) -> None:
+    """The shipped automation starts it again with its own parameters until the bound of `restarts` refuses."""
+    assert prefect_server.prefect("automation", "create", "--from-file", "flows/automations.yaml").returncode == 0
+    crash = {"state": {"type": "CRASHED", "message": "killed"}, "force": True}
+    first = runs.start("evaluate-release", version="3.2.1").json()["id"]
+    seen = {first}
+    runs.ask(f"/flow_runs/{first}/set_state", crash)
+    for restart in (1, 2, 3):
+        deadline = time.monotonic() + 60
+        while not (new := [run for run in runs.of("evaluate-release") if run["id"] not in seen]):
+            assert time.monotonic() < deadline, restart
+            time.sleep(0.3)
+        assert [(run["parameters"]["restarts"], run["parameters"]["version"]) for run in new] == [(restart, "3.2.1")]
+        seen.add(new[0]["id"])
+        runs.ask(f"/flow_runs/{new[0]['id']}/set_state", crash)
+    time.sleep(5)
+    assert {run["id"] for run in runs.of("evaluate-release") if run["parameters"]["version"] == "3.2.1"} == seen
 
 
 @pytest.mark.case("G05")
@@ -123,7 +248,7 @@ def test_a_sync_without_an_open_round_ends_at_once(prefect_server: PrefectServer
 @pytest.mark.case("G03")
 @pytest.mark.case("G07")
 def test_a_crawl_outlives_its_server_and_takes_nothing_from_the_result_storage(
-    prefect_server: PrefectServer, tmp_path: Path
+    prefect_server: PrefectServer, runs: Runs, tmp_path: Path
 ) -> None:
     """The server is killed in mid-crawl and started again when all steps are done: the run completes, and each photo is stored once.
 
@@ -137,25 +262,27 @@ def test_a_crawl_outlives_its_server_and_takes_nothing_from_the_result_storage(
             cwd=REPOSITORY, env=prefect_server.environment, check=True, capture_output=True,
         )  # fmt: skip
         canary.rmdir()
-        run = prefect_server.run("crawl-candidates", recipe=str(recipe), home=str(home))
+        run = runs.start("crawl-candidates", recipe=str(recipe), home=str(home)).json()["id"]
         until(lambda: len(site.photos()) > 3, 120)
-        prefect_server.stop((signal.SIGKILL, 8.0))
+        prefect_server.kill()
         site.seconds = 0.0
         log = home / "logs" / "steps.jsonl"
         until(lambda: log.exists() and len(log.read_text().splitlines()) == 2, 60)
         prefect_server.start()
-        assert prefect_server.ended(run) == "COMPLETED"
+        state = runs.until(run, *DONE)
+        assert state["type"] == "COMPLETED", state
         assert len(site.photos()) == 30
     stored = Counter(row["photo_id"] for row in Workspace(home).journal.rows("stored"))
     assert sorted(stored.values()) == [1] * 30
-    [shown] = prefect_server.ask("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
-    assert {"state": "stored", "candidates": 30} in json.loads(shown["data"])
+    assert '{"state": "stored", "candidates": 30}' in runs.artifacts(run)["conservation"]
     assert not canary.exists()
 
 
 @pytest.mark.case("G07")
 @pytest.mark.case("G09")
-def test_no_secret_is_in_what_prefect_keeps(prefect_server: PrefectServer, tmp_path: Path, now: datetime) -> None:
+def test_no_secret_is_in_what_prefect_keeps(
+    prefect_server: PrefectServer, runs: Runs, tmp_path: Path, now: datetime
+) -> None:
     """Not after a run that fails on its token: logs, parameters, results, artifacts, states, database, and the folder beside it.
 
     What such a run leaves in the result storage is its error as JSON, where Prefect's default is a pickle.
@@ -167,9 +294,9 @@ def test_no_secret_is_in_what_prefect_keeps(prefect_server: PrefectServer, tmp_p
     plan(a_recipe(), rounds, round_id="r", workers=["anna", "ben"], now=now, rng=np.random.default_rng(7))
     record_event(rounds.journal, "r", "project", {"worker": "anna", "project_id": 7}, now=now)
     recipe = str(recipe_of(tmp_path, "127.0.0.1:1", 1))
-    run = prefect_server.run("sync-annotations", recipe=recipe, home=str(rounds.home))
-    assert prefect_server.ended(run) == "FAILED"
-    told = until(lambda: [line for line in prefect_server.words(run) if "refuses the token" in line], 30)
+    run = runs.start("sync-annotations", recipe=recipe, home=str(rounds.home)).json()["id"]
+    assert runs.until(run, *DONE)["type"] == "FAILED"
+    told = until(lambda: [line for line in runs.words(run) if "refuses the token" in line], 30)
     assert any("Traceback" in line for line in told)
     [left] = set(results.glob("*")) - before
     assert "refuses the token" in json.loads(left.read_text())["message"]

@@ -94,6 +94,14 @@ def test_a_killed_worker_and_its_run_are_replaced_without_a_hand(served: Served,
     assert left_over(tmp_path) == []
 
 
+@pytest.mark.case("G14")
+def test_a_killed_serve_leaves_no_process(served: Served, tmp_path: Path) -> None:
+    """Server and workers notice that nobody holds them any more, and the port is free again."""
+    served.process.kill()
+    served.process.wait(timeout=60)
+    assert left_over(tmp_path, patience=60) == []
+
+
 @pytest.mark.case("G11")
 def test_what_came_due_while_nothing_was_up_is_made_up_for_once(tmp_path: Path, shared_data: Path) -> None:
     """The machine was off for three runs of each schedule: the next `serve` runs each deployment once, and the schedules go on."""

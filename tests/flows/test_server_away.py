@@ -10,7 +10,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +31,6 @@ from tests.processes import processes_of, until
 pytestmark = [pytest.mark.prefect, pytest.mark.soak, pytest.mark.timeout(1200)]
 # What docs/how-to/schedule.md asks of a server.
 LEASES = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
-KILLED = (signal.SIGKILL, 8.0)
 
 
 @pytest.fixture
@@ -63,17 +64,17 @@ def test_a_crawl_of_minutes_outlives_a_minute_without_its_server(site: ListedSit
     with PrefectServer(tmp_path / "prefect", COUNTERANIMAL_CONTACT="tester@example.org", **LEASES) as server:
         server.start()
         server.deploy()
-        server.automate()
+        assert server.prefect("automation", "create", "--from-file", "flows/automations.yaml").returncode == 0
         server.work()
         site.seconds = 1.0
-        run = server.run("crawl-candidates", recipe=recipe, home=str(home))
+        run = server.runs.start("crawl-candidates", recipe=recipe, home=str(home)).json()["id"]
         until(lambda: len(site.photos()) > 3, 120)
-        server.stop(KILLED)
+        server.kill()
         time.sleep(60)
         server.start()
         until(lambda: len(site.photos()) == number, 600)
-        until(lambda: server.states()[run] == "COMPLETED", 120)
-        until(lambda: "RUNNING" not in (states := server.states().values()) and "PENDING" not in states, 120)
+        server.runs.until(run, "COMPLETED")
+        until(lambda: not {"SCHEDULED", "PENDING", "RUNNING"} & set(server.runs.states().values()), 180)
     assert len(site.photos()) == number
     assert stored_once(home, number)
 
@@ -100,16 +101,14 @@ def test_a_lost_prefect_database_costs_nothing(
             server.deploy()
             server.work()
             for flow in ("crawl-candidates", "sync-annotations"):
-                run = server.run(flow, recipe=str(recipe), home=str(home))
-                assert server.ended(run) == "COMPLETED", server.words(run)
+                server.runs.done(flow, recipe=str(recipe), home=str(home))
 
         crawl_and_sync()
         planned = Run.of(recipe, settings)
         plan(planned, round_id="r", workers=["simulated-1", "simulated-2"])
         push(planned, round_id="r")
         simulate(planned, round_id="r", answers=SimulatedRaters(lambda _: "grass", 0.0, "seed"))
-        run = server.run("sync-annotations", recipe=str(recipe), home=str(home))
-        assert server.ended(run) == "COMPLETED"
+        server.runs.done("sync-annotations", recipe=str(recipe), home=str(home))
         held = {name: len(planned.workspace.journal.rows(name)) for name in ("candidates", "stored", "tasks", "votes")}
         assert held == {"candidates": 24, "stored": 24, "tasks": 48, "votes": 48}
         tasks = tasks_on(studio)
@@ -118,7 +117,7 @@ def test_a_lost_prefect_database_costs_nothing(
         assert {"candidates.parquet", "clusters.parquet"} <= set(tables)
         assert len(site.photos()) == 24
 
-        server.stop_all()
+        server.stop()
         for left in server.home.glob("prefect.db*"):
             left.unlink()
         crawl_and_sync()
@@ -150,7 +149,7 @@ def test_eight_flows_at_once_disturb_nobody(
                 for number in range(8)
             ]  # fmt: skip
             assert [process.wait(timeout=600) for process in running] == [0] * 8, (tmp_path / "flows.log").read_text()
-        assert list(server.states().values()) == ["COMPLETED"] * 8
+        assert list(server.runs.states().values()) == ["COMPLETED"] * 8
     said = server.log.read_text() + (tmp_path / "flows.log").read_text()
     assert "database is locked" not in said
     assert all(stored_once(tmp_path / f"home{number}", 30) for number in range(8))
@@ -185,15 +184,13 @@ def test_the_commands_for_an_existing_server_work_on_postgresql(
             assert done.returncode == 0, done.stdout + done.stderr
         server.work()
         site.seconds = 1.0
-        # A restart takes the deployment's parameters.
-        server.change("crawl-candidates", parameters={"recipe": recipe, "home": str(home)})
-        first = server.run("crawl-candidates")
+        first = server.runs.start("crawl-candidates", recipe=recipe, home=str(home)).json()["id"]
         until(lambda: len(site.photos()) > 3, 120)
         for pid in processes_of(tmp_path, first):
             os.kill(pid, signal.SIGKILL)
         site.seconds = 0.0
-        until(lambda: server.states()[first] == "CRASHED", 150)
-        until(lambda: "COMPLETED" in server.states().values(), 180)
+        server.runs.until(first, "CRASHED")
+        until(lambda: "COMPLETED" in server.runs.states().values(), 180)
     assert not (tmp_path / "prefect" / "prefect.db").exists()
     assert stored_once(home, number)
 
@@ -201,15 +198,21 @@ def test_the_commands_for_an_existing_server_work_on_postgresql(
 @pytest.mark.case("G11")
 def test_late_runs_are_made_up_for_once(site: ListedSite, tmp_path: Path) -> None:
     """Three runs of a schedule come due while no worker is there; when one comes, one of them runs and the others are cancelled."""
-    home, recipe = str(tmp_path / "home"), str(site.recipe(tmp_path, 1))
+    given = {"recipe": str(site.recipe(tmp_path, 1)), "home": str(tmp_path / "home")}
+    often = {"schedule": {"interval": 20, "anchor_date": "2026-01-01T00:00:00Z"}, "active": True}
     with PrefectServer(tmp_path / "prefect", PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS="5", **LEASES) as server:
         server.start()
         server.deploy()
-        server.change("sync-annotations", parameters={"recipe": recipe, "home": home})
-        every = {"interval": 20, "anchor_date": "2026-01-01T00:00:00Z"}
-        server.ask(f"{server.deployment('sync-annotations')}/schedules", [{"schedule": every, "active": True}])
-        late = until(lambda: len(found := server.late()) >= 3 and found, 180)
+        place = f"/deployments/{server.runs.deployment('sync-annotations')['id']}"
+        assert server.runs.ask(place, {"parameters": given}, method="PATCH").ok
+        assert server.runs.ask(f"{place}/schedules", [often]).ok
+
+        def due(moment: str) -> list[dict[str, Any]]:
+            return [run for run in server.runs.of("sync-annotations") if run["expected_start_time"] < moment]
+
+        until(lambda: len(due(datetime.now(UTC).isoformat())) >= 3, 180)
         server.work()
-        until(lambda: not {server.states()[run] for run in late} & {"SCHEDULED", "PENDING", "RUNNING"}, 120)
-        ended = Counter(server.states()[run] for run in late)
-    assert ended == {"COMPLETED": 1, "CANCELLED": len(late) - 1}
+        [first] = until(lambda: [run for run in due("9") if run["state_type"] == "COMPLETED"][:1], 120)
+        late = due(first["start_time"])
+    assert len(late) >= 3
+    assert Counter(run["state_type"] for run in late) == {"COMPLETED": 1, "CANCELLED": len(late) - 1}

@@ -25,7 +25,7 @@ from counteranimal.progress import track
 from counteranimal.recipe import Recipe
 from counteranimal.workspace import Journal, Workspace
 
-__all__ = ["project_key", "projects_of", "push"]
+__all__ = ["pages_of", "project_key", "projects_of", "push"]
 
 TASKS_A_REQUEST = 200
 LONGEST_TITLE = 50
@@ -98,7 +98,7 @@ def push(  # noqa: PLR0913 - what to send, where, and how photos are addressed
         counts["relinked"] += _renew_links(studio, material, project_id) if relink and not made else 0
         for name, number in _ensure_tasks(journal, studio, planned, material, (worker, project_id, now)).items():
             counts[name] += number
-        pages[worker] = f"{studio.url}/projects/{project_id}/data?labeling=1"
+        pages[worker] = _page(studio.url, project_id)
     return {"round": round_id, **counts, "pages": pages}
 
 
@@ -113,6 +113,16 @@ def projects_of(journal: Journal, round_id: str) -> dict[str, int]:
         row["content"]["worker"]: row["content"]["project_id"]
         for row in journal.rows("rounds", round=round_id, event="project")
     }
+
+
+def pages_of(journal: Journal, round_id: str) -> dict[int, str]:
+    """Return project id -> address of its labelling page, as recorded when the projects were made."""
+    made = [row["content"] for row in journal.rows("rounds", round=round_id, event="project")]
+    return {content["project_id"]: _page(content["url"], content["project_id"]) for content in made}
+
+
+def _page(url: str, project_id: int) -> str:
+    return f"{url}/projects/{project_id}/data?labeling=1"
 
 
 def credits_of(workspace: Workspace, kept: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

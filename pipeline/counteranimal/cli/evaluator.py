@@ -170,8 +170,11 @@ def evaluate(
         raise UsageError("--from scores what models have answered, so it takes no --model; leave one of the two out")
     if not (model or predictions):
         raise UsageError("no model is named; pass --model, for example --model efficientnet-lite2")
-    if predictions and (names or templates or label_space):
-        raise UsageError("--from scores answers already given; leave out --names, --templates and --label-space")
+    if (predictions or weights_only) and (names or templates or label_space or device or dtype != "fp32"):
+        raise UsageError(
+            f"{'--from' if predictions else '--weights-only'} asks no model anything; leave out --names, --templates, "
+            "--label-space, --device and --dtype"
+        )
     if dtype not in DTYPES:
         raise UsageError(f"there is no precision {dtype!r}; --dtype knows {', '.join(DTYPES)}")
     if weights_only:

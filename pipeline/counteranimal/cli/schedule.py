@@ -15,7 +15,12 @@ import typer
 from counteranimal.cli.common import Home, RecipeFile, verb
 from counteranimal.resources import resource
 
-__all__ = ["register"]
+__all__ = ["Check", "Port", "register"]
+
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Loopback port of the server; 0: any free one.")]
+Check = Annotated[
+    bool, typer.Option("--check", help="Start everything, run a smoke flow, end everything; no schedule runs.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,10 +32,8 @@ def register(app: typer.Typer) -> None:
 def serve(
     recipe_file: RecipeFile,
     home: Home = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Loopback port; 0: any free one.")] = 4200,
-    check: Annotated[
-        bool, typer.Option("--check", help="Start everything, run a smoke flow, end everything; no schedule runs.")
-    ] = False,
+    port: Port = 4200,
+    check: Check = False,
 ) -> None:
     """Start a Prefect server, its pools, workers and deployments on this machine; Ctrl-C ends all of it."""
     root = str(resource("flows").parent)

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
 from yarl import URL
@@ -20,9 +20,10 @@ from counteranimal.recipe import Recipe
 from counteranimal.workspace import Journal
 from counteranimal.workspace.events import TABLES
 
-__all__ = ["RETRIABLE", "Pending", "closed_hosts", "host_of", "load", "pending"]
+__all__ = ["RETRIABLE", "Pending", "Retriable", "closed_hosts", "host_of", "load", "pending"]
 
-RETRIABLE = ("deferred", "failed", "rejected")
+Retriable = Literal["deferred", "failed", "rejected"]
+RETRIABLE: tuple[Retriable, ...] = get_args(Retriable)
 _CANDIDATES, _FETCHES, _WITHDRAWALS = TABLES["candidates"], TABLES["fetches"], TABLES["withdrawals"]
 _NEVER_AGAIN = frozenset(
     {Reason.OPTOUT, Reason.ROBOTS, Reason.GONE, Reason.HTTP, Reason.SSRF, Reason.SCHEME, Reason.LICENSE}

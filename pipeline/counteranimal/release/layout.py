@@ -34,6 +34,7 @@ __all__ = [
     "SIGNATURE",
     "SUMMED_FILES",
     "SUMS",
+    "VERSION",
     "WITHDRAWN",
     "WITHDRAWN_SIGNATURE",
     "parse_version",
@@ -74,12 +75,13 @@ SUMMED_FILES = tuple(
 )
 RELEASE_FILES = (*SUMMED_FILES, SUMS, SIGNATURE)
 
-_VERSION = re.compile(r"(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})")
+# Three numbers without leading zeros, which also keeps a version from ever naming another folder.
+VERSION = re.compile(r"(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})")
 
 
 def versions_in(folder: Path) -> list[Path]:
     """Return the release folders in a folder of releases, in the order of their versions; links and other names are none."""
-    named = [path for path in folder.glob("*.*.*") if _VERSION.fullmatch(path.name)]
+    named = [path for path in folder.glob("*.*.*") if VERSION.fullmatch(path.name)]
     return sorted(
         (path for path in named if path.is_dir() and not path.is_symlink()), key=lambda path: parse_version(path.name)
     )
@@ -103,7 +105,7 @@ def parse_version(text: str) -> tuple[int, int, int]:
     >>> parse_version("1.12.0")
     (1, 12, 0)
     """
-    match = _VERSION.fullmatch(text)
+    match = VERSION.fullmatch(text)
     if match is None:
         raise UsageError(f"{text!r} is no version; give MAJOR.MINOR.PATCH, such as 1.0.0")
     major, minor, patch = match.groups()

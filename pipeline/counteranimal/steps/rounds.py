@@ -24,6 +24,7 @@ from counteranimal.annotate import push as annotate_push
 from counteranimal.annotate import status as annotate_status
 from counteranimal.annotate.pairs import photos_of
 from counteranimal.annotate.port import Studio
+from counteranimal.annotate.push import pages_of
 from counteranimal.annotate.rounds import known_rounds, record_event, seed_of
 from counteranimal.annotate.server import address
 from counteranimal.errors import UsageError
@@ -163,10 +164,11 @@ def pull(run: Run, *, round_id: str) -> Outcome:
 
 @step
 def sync(run: Run) -> Outcome:
-    """Pull every open round that lives on a server."""
-    rounds = known_rounds(run.workspace.journal)
-    waiting = [name for name, item in rounds.items() if not item.closed and item.role != "recorded"]
-    counts: dict[str, object] = {"open_rounds": len(waiting)}
+    """Pull every open round that lives on a server; the counts name the addresses of its pages."""
+    journal = run.workspace.journal
+    waiting = [name for name, item in known_rounds(journal).items() if not item.closed and item.role != "recorded"]
+    pages = {f"{name}, project {number}": page for name in waiting for number, page in pages_of(journal, name).items()}
+    counts: dict[str, object] = {"open_rounds": len(waiting), "pages": pages}
     if waiting:
         with studio_of(run) as studio:
             for name in waiting:
@@ -210,7 +212,7 @@ def close(run: Run, *, round_id: str) -> Outcome:
     return Outcome("close", annotate_status.close(run.recipe, run.workspace, round_id=round_id, now=run.now))
 
 
-def agreement(run: Run, *, round_id: str | None = None) -> dict[str, object]:
+def agreement(run: Run, *, round_id: str | None = None) -> dict[str, Any]:
     """Return the agreement figures of a round, or pooled over all of them."""
     rng = _rng(run, "agreement")
     return annotate_agreement.agreement(run.recipe, run.workspace, rng=rng, round_id=round_id)
