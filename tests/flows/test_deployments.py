@@ -292,7 +292,8 @@ def test_no_secret_is_in_what_prefect_keeps(
     rounds = Workspace(tmp_path / "rounds")
     fill(rounds, 4)
     plan(a_recipe(), rounds, round_id="r", workers=["anna", "ben"], now=now, rng=np.random.default_rng(7))
-    record_event(rounds.journal, "r", "project", {"worker": "anna", "project_id": 7}, now=now)
+    made = {"worker": "anna", "project_id": 7, "url": prefect_server.environment["COUNTERANIMAL_LABEL_STUDIO_URL"]}
+    record_event(rounds.journal, "r", "project", made, now=now)
     recipe = str(recipe_of(tmp_path, "127.0.0.1:1", 1))
     run = runs.start("sync-annotations", recipe=recipe, home=str(rounds.home)).json()["id"]
     assert runs.until(run, *DONE)["type"] == "FAILED"
