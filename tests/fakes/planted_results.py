@@ -2,20 +2,17 @@
 
 Run as a program with a recipe, a workspace and the canary's path. It runs a step as a task that does keep its results, under
 Prefect's usual key (inputs and source), overwrites what that left in the result storage, and runs the task again: Prefect takes
-the result from the storage and unpickles it, which makes the canary. A flow of ours with the same inputs must not. It also keeps a secret in a
-block of Prefect's.
+the result from the storage and unpickles it, which makes the canary. A flow of ours with the same inputs must not.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import os
 import sys
 from pathlib import Path
 
 from prefect import flow
-from prefect.blocks.system import Secret
 from prefect.cache_policies import INPUTS, TASK_SOURCE
 from prefect.settings import get_current_settings
 
@@ -55,5 +52,4 @@ def main(recipe: str, home: str, canary: Path) -> None:
 
 
 if __name__ == "__main__":
-    Secret(value=os.environ["AWS_SECRET_ACCESS_KEY"]).save("canary")
     main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))

@@ -17,6 +17,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import numpy as np
@@ -287,6 +288,10 @@ def test_no_secret_is_in_what_prefect_keeps(
 
     What such a run leaves in the result storage is its error as JSON, where Prefect's default is a pickle.
     """
+    kind = runs.ask("/block_types/slug/secret", None, method="GET").json()["id"]
+    schema = runs.ask("/block_schemas/filter", {"block_schemas": {"block_type_id": {"any_": [kind]}}}).json()[0]["id"]
+    block = {"name": "canary", "block_type_id": kind, "block_schema_id": schema, "data": {"value": token_hex(20)}}
+    assert runs.ask("/block_documents/", block).ok
     results = prefect_server.home.parent / "results"
     before = set(results.glob("*"))
     rounds = Workspace(tmp_path / "rounds")
@@ -304,11 +309,15 @@ def test_no_secret_is_in_what_prefect_keeps(
     kept = {str(path): path.read_bytes() for path in prefect_server.home.parent.rglob("*") if path.is_file()}
     with contextlib.closing(sqlite3.connect(prefect_server.home / "prefect.db")) as database:
         kept["dump"] = "\n".join(database.iterdump()).encode()
-    assert recipe.encode() in kept["dump"]
+    assert all(word in kept["dump"] for word in (recipe.encode(), b"'canary'"))
     hidden = {
         name: prefect_server.environment[name] for name in ("COUNTERANIMAL_LABEL_STUDIO_TOKEN", "AWS_SECRET_ACCESS_KEY")
     }
-    hidden |= {"server": prefect_server.credentials[1], "photos": load_secret(rounds.home).hex()}
+    hidden |= {
+        "block": block["data"]["value"],
+        "server": prefect_server.credentials[1],
+        "photos": load_secret(rounds.home).hex(),
+    }
     hidden["header"] = base64.b64encode(":".join(prefect_server.credentials).encode()).decode()
     assert [
         (name, where) for name, word in hidden.items() for where, text in kept.items() if word.encode() in text

@@ -108,17 +108,17 @@ def test_what_came_due_while_nothing_was_up_is_made_up_for_once(tmp_path: Path, 
     with serving(tmp_path) as served:
         until(lambda: Counter(served.states().values())["SCHEDULED"] >= 6, 180)
     with contextlib.closing(sqlite3.connect(served.home / "prefect" / "prefect.db")) as database:
-        # As if hours had passed: the first three runs of each deployment are due, at one hour's distance.
+        # As if time had passed: the first three runs of each are due, those of the hourly deployment later than the weekly ones.
         database.execute(
-            "with ranked as (select id, row_number() over (partition by deployment_id order by expected_start_time) as place"
-            " from flow_run where state_type = 'SCHEDULED') update flow_run set"
-            " expected_start_time = strftime('%Y-%m-%d %H:%M:%f000', 'now', -(4 - place) || ' hours'),"
-            " next_scheduled_start_time = strftime('%Y-%m-%d %H:%M:%f000', 'now', -(4 - place) || ' hours')"
-            " from ranked where ranked.id = flow_run.id and place <= 3"
+            "with ranked as (select flow_run.id, iif(deployment.name = 'weekly', 168, 1) as every, row_number() over (partition"
+            " by deployment_id order by expected_start_time) as place from flow_run join deployment on deployment.id ="
+            " deployment_id where state_type = 'SCHEDULED'), moved as (select id, strftime('%Y-%m-%d %H:%M:%f000', 'now',"
+            " -(4 - place) * every || ' hours') as due from ranked where place <= 3) update flow_run set expected_start_time ="
+            " moved.due, next_scheduled_start_time = moved.due from moved where moved.id = flow_run.id"
         )
         database.commit()
     with serving(tmp_path) as served:
-        until(lambda: Counter(served.states().values())["COMPLETED"] == 2, 300)
+        until(lambda: Counter(served.states().values())["COMPLETED"] == 2, 400)
         time.sleep(20)  # two looks of the worker
         runs = [run for run in served.ask("/flow_runs/filter", {}) if run["state_type"] != "SCHEDULED"]
         assert Counter(run["state_type"] for run in runs) == {"COMPLETED": 2}
