@@ -22,7 +22,7 @@ from tests.processes import left_over, processes_of, until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.shared, pytest.mark.soak, pytest.mark.timeout(900)]
 REPOSITORY = Path(__file__).resolve().parents[2]
-HEARTBEAT = 30.0
+HEARTBEAT = 60.0
 
 
 class Served:
