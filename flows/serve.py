@@ -62,10 +62,8 @@ class Place:
             "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
             "PREFECT_SERVER_API_AUTH_STRING": credentials,
             "PREFECT_API_AUTH_STRING": credentials,
-            # By default both are in the server's memory. A run that cannot renew its lease is cancelled, and an event whose
-            # predecessor an earlier server saw (a crash, say) waits a quarter of an hour for it.
+            # In files: in memory, as by default, they are lost with the server, and a run that cannot renew its own is cancelled.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-            "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect.server.events.ordering.db",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
             "PREFECT_CLI_PROMPT": "false",

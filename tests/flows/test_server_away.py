@@ -30,10 +30,7 @@ from tests.processes import processes_of, until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.soak, pytest.mark.timeout(1200)]
 # What docs/how-to/schedule.md asks of a server.
-LASTING = {
-    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-    "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect.server.events.ordering.db",
-}
+LEASES = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
 
 
 @pytest.fixture
@@ -64,7 +61,7 @@ def test_a_crawl_of_minutes_outlives_a_minute_without_its_server(site: ListedSit
     """It renews its place in the concurrency limit with the new server, no automation takes it for dead, and nothing is fetched twice."""
     home, number = tmp_path / "home", 330
     recipe = str(site.recipe(tmp_path, number))
-    with PrefectServer(tmp_path / "prefect", COUNTERANIMAL_CONTACT="tester@example.org", **LASTING) as server:
+    with PrefectServer(tmp_path / "prefect", COUNTERANIMAL_CONTACT="tester@example.org", **LEASES) as server:
         server.start()
         server.deploy()
         assert server.prefect("automation", "create", "--from-file", "flows/automations.yaml").returncode == 0
@@ -176,7 +173,7 @@ def test_the_commands_for_an_existing_server_work_on_postgresql(
         tmp_path / "prefect",
         COUNTERANIMAL_CONTACT="tester@example.org",
         PREFECT_SERVER_DATABASE_CONNECTION_URL=database,
-        **LASTING,
+        **LEASES,
     ) as server:
         server.start()
         for command in (
@@ -204,7 +201,7 @@ def test_late_runs_are_made_up_for_once(site: ListedSite, tmp_path: Path) -> Non
     """Three runs of a schedule come due while no worker is there; when one comes, one of them runs and the others are cancelled."""
     given = {"recipe": str(site.recipe(tmp_path, 1)), "home": str(tmp_path / "home")}
     often = {"schedule": {"interval": 20, "anchor_date": "2026-01-01T00:00:00Z"}, "active": True}
-    with PrefectServer(tmp_path / "prefect", PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS="5", **LASTING) as server:
+    with PrefectServer(tmp_path / "prefect", PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS="5", **LEASES) as server:
         server.start()
         server.deploy()
         place = f"/deployments/{server.runs.deployment('sync-annotations')['id']}"
@@ -220,27 +217,3 @@ def test_late_runs_are_made_up_for_once(site: ListedSite, tmp_path: Path) -> Non
         late = due(first["start_time"])
     assert len(late) >= 3
     assert Counter(run["state_type"] for run in late) == {"COMPLETED": 1, "CANCELLED": len(late) - 1}
-
-
-@pytest.mark.case("G03")
-def test_a_run_taken_for_dead_is_made_good(site: ListedSite, tmp_path: Path) -> None:
-    """After three minutes of silence the server takes the living crawl for dead: what is started in its place, or follows, ends the work."""
-    home, number = tmp_path / "home", 400
-    recipe = str(site.recipe(tmp_path, number))
-    with PrefectServer(tmp_path / "prefect", COUNTERANIMAL_CONTACT="tester@example.org", **LASTING) as server:
-        server.start()
-        server.deploy()
-        assert server.prefect("automation", "create", "--from-file", "flows/automations.yaml").returncode == 0
-        server.work()
-        site.seconds = 1.0
-        run = server.runs.start("crawl-candidates", recipe=recipe, home=str(home)).json()["id"]
-        until(lambda: len(site.photos()) > 3, 120)
-        server.kill()
-        time.sleep(190)
-        server.start()
-        server.runs.until(run, "CRASHED")
-        until(lambda: "COMPLETED" in server.runs.states().values(), 600)
-        until(lambda: not {"SCHEDULED", "PENDING", "RUNNING"} & set(server.runs.states().values()), 180)
-        told = [run["state"]["message"] for run in server.runs.of("crawl-candidates") if run["state_type"] == "FAILED"]
-        assert all("in use by" in message for message in told)
-    assert stored_once(home, number)
