@@ -29,7 +29,6 @@ from counteranimal.cli.schedule import Check, Port
 from counteranimal.errors import EnvironmentFailure, MissingDependency
 from counteranimal.recipe import load_recipe
 from counteranimal.settings import load_settings
-from flows.missed import make_up, missed
 from flows.tethered import end, in_time, start, tethered
 
 __all__ = ["main"]
@@ -195,9 +194,7 @@ def main(recipe_file: RecipeFile, home: Home = None, port: Port = 4200, check: C
         if not in_time(place.url, server, patience=PATIENCE):
             raise EnvironmentFailure(f"Prefect's server does not come up at {place.url}; its words are in {place.log}")
         _refuses_strangers(place.url)
-        late = [] if check else missed(place.environment)
         _equip(place, {"recipe": str(recipe_file.resolve()), "home": str(workspace)}, scheduled=not check)
-        make_up(place.environment, late)
         workers.update((pool, _worker(place, pool)) for pool in POOLS)
         if check:
             place.prefect("deployment", "run", "smoke/default", "--watch")
