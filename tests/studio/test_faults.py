@@ -1,0 +1,335 @@
+"""Lists of answers that are not whole, servers that fail and tokens that run out in mid-run, before a real server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import jwt
+import numpy as np
+import pytest
+
+from counteranimal.annotate import studio as studio_module
+from counteranimal.annotate.answers import Answer, to_result
+from counteranimal.annotate.plan import plan
+from counteranimal.annotate.pull import pull
+from counteranimal.annotate.push import project_key, push
+from counteranimal.annotate.rounds import load_round
+from counteranimal.annotate.server import StudioServer
+from counteranimal.annotate.studio import LabelStudioServer
+from counteranimal.errors import EnvironmentFailure, UpstreamError
+from counteranimal.workspace import Workspace
+from tests.fakes.faulty_line import Line, Reply, Request, faulty_line, plain
+from tests.fakes.photo_pool import a_recipe, fill
+
+pytestmark = [pytest.mark.studio, pytest.mark.xdist_group("label-studio")]
+
+RECIPE = a_recipe(votes_per_photo=2)
+PHOTOS = 6
+NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+LIST = re.compile(r"^/api/tasks/\?.*\bpage=(\d+)")
+
+
+def link(photo_id: str) -> str:
+    return f"http://127.0.0.1:1/{photo_id}"
+
+
+@pytest.fixture
+def line(studio_server: StudioServer) -> Iterator[Line]:
+    with faulty_line(studio_server.port) as found:
+        yield found
+
+
+@pytest.fixture
+def through(line: Line, studio_server: StudioServer) -> Iterator[LabelStudioServer]:
+    """A client that reaches the server over the line."""
+    client = LabelStudioServer(line.url, studio_server.token)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def held(studio_server: StudioServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workspace of a round of six photos that anna and ben have answered on the server, and nobody has pulled."""
+    workspace = Workspace(tmp_path_factory.mktemp("answered") / "home")
+    fill(workspace, PHOTOS)
+    plan(RECIPE, workspace, round_id="r1", workers=["anna", "ben"], now=NOW, rng=np.random.default_rng(7))
+    studio = LabelStudioServer(studio_server.url, studio_server.token)
+    push(RECIPE, workspace, studio, round_id="r1", link=link, now=NOW)
+    planned = load_round(workspace.journal, "r1")
+    assert planned.page is not None
+    good = to_result(Answer("grass"), planned.page.offered)
+    for row in workspace.journal.rows("tasks"):
+        studio.annotate(row["task_id"], good, seconds=2.0)
+    studio.close()
+    return workspace.home
+
+
+@pytest.fixture
+def answered(held: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A copy of that workspace; the server lists its tasks in pages of four."""
+    monkeypatch.setattr(studio_module, "PAGE", 4)
+    return Workspace(shutil.copytree(held, tmp_path / "copy"))
+
+
+def page_of(request: Request) -> int | None:
+    """Return which page of a list of tasks is asked for, None where something else is."""
+    found = LIST.match(request.path)
+    return int(found[1]) if found else None
+
+
+def on_page(number: int, fault: Callable[[Request], Reply | None]) -> Callable[[Request], Reply | None]:
+    """Return a script with a fault on one page of every list of tasks."""
+    return lambda request: fault(request) if page_of(request) == number else plain(request)
+
+
+def only_three(content: dict[str, list[object]]) -> None:
+    del content["tasks"][3:]
+
+
+def of_another_project(content: dict[str, list[dict[str, int]]]) -> None:
+    content["tasks"][0]["project"] += 1000
+
+
+def without_author(content: dict[str, list[dict[str, list[dict[str, object]]]]]) -> None:
+    del content["tasks"][1]["annotations"][0]["completed_by"]
+
+
+@pytest.mark.case("F16")
+@pytest.mark.parametrize(
+    ("script", "place"),
+    [
+        (on_page(2, lambda _: Reply(404, b"{}")), r"gave 4 of 6 tasks of project \d+"),
+        (on_page(1, lambda request: request.forward().changed(only_three)), r"gave 5 of 6 tasks of project \d+"),
+        (on_page(2, lambda request: Reply(200, request.forward().body[:-40])), r"answered 200 .* tasks of project \d+"),
+        (
+            on_page(2, lambda request: Reply(200, request.forward().body, missing=9)),
+            r"broke off .* tasks of project \d+",
+        ),
+        (
+            on_page(2, lambda request: request.forward().changed(of_another_project)),
+            r"task \d+ of project \d+ though it is of project 1\d+",
+        ),
+        (
+            on_page(1, lambda request: request.forward().changed(without_author)),
+            r"words task \d+ of project \d+ .*'completed_by'",
+        ),
+        (on_page(1, lambda _: Reply(200, b"<p>maintenance</p>")), r"tasks of project \d+"),
+    ],
+    ids=["a page short", "tasks short", "body cut", "line cut", "another project", "no author", "no JSON"],
+)
+def test_a_list_that_is_not_whole_is_refused_with_the_place(
+    script: Callable[[Request], Reply | None],
+    place: str,
+    answered: Workspace,
+    line: Line,
+    through: LabelStudioServer,
+    now: datetime,
+) -> None:
+    """Not one answer of it enters, and once the server is well everything does."""
+    line.script = script
+    with pytest.raises(UpstreamError, match=place):
+        pull(answered, through, round_id="r1", now=now)
+    assert answered.journal.rows("votes") == []
+    line.script = plain
+    told = pull(answered, through, round_id="r1", now=now)
+    assert (told["new"], told["counted"], told["missing"]) == (2 * PHOTOS, 2 * PHOTOS, 0)
+
+
+@pytest.mark.case("F16")
+def test_an_older_server_is_refused(line: Line, through: LabelStudioServer) -> None:
+    """Its answers may read otherwise; the sentence says what it is and what it should be."""
+    through.require_version()
+
+    def older(request: Request) -> Reply:
+        reply = request.forward()
+        return reply.changed(lambda said: said.update(release="1.22.0")) if "version" in request.path else reply
+
+    line.script = older
+    with pytest.raises(EnvironmentFailure, match=r"is 1\.22\.0.*upgrade it to 1\.23\.2"):
+        through.require_version()
+
+
+@pytest.mark.case("F16")
+def test_an_answer_without_an_author_is_no_vote_unless_it_was_one_before(
+    answered: Workspace, line: Line, through: LabelStudioServer, now: datetime
+) -> None:
+    """An account deleted on the server leaves answers behind that name nobody: what was on record stays a vote, the rest is set aside."""
+
+    def nobody(content: dict[str, list[dict[str, list[dict[str, object]]]]]) -> None:
+        for task in content.get("tasks", []):  # a page behind the last has none
+            for annotation in task["annotations"]:
+                annotation["completed_by"] = None
+
+    line.script = on_page(2, lambda request: request.forward().changed(nobody))
+    told = pull(answered, through, round_id="r1", now=now)
+    assert (told["counted"], told["set_aside"]) == (8, 4)
+    reasons = {row["reason"].partition(" answer ")[0] for row in answered.journal.rows("votes") if row["reason"]}
+    assert reasons == {"E_ANSWER:"}
+    line.script = lambda request: request.forward().changed(nobody) if page_of(request) else plain(request)
+    told = pull(answered, through, round_id="r1", now=now)
+    assert (told["known"], told["edited"], told["counted"], told["set_aside"]) == (12, 0, 8, 4)
+
+
+@pytest.mark.case("F17")
+def test_a_server_that_is_briefly_unwell_is_waited_for(
+    answered: Workspace, line: Line, through: LabelStudioServer, now: datetime
+) -> None:
+    """A 502, a cut line and a 429 that says how long: each is asked again, and nothing is missing."""
+    faults: list[Reply | None] = [Reply(502, b"bad gateway"), None, Reply(429, headers={"Retry-After": "1"})]
+
+    def unwell(request: Request) -> Reply | None:
+        return faults.pop() if faults and page_of(request) == len(faults) % 2 + 1 else plain(request)
+
+    line.script = unwell
+    assert pull(answered, through, round_id="r1", now=now)["counted"] == 2 * PHOTOS
+    assert faults == []
+
+
+@pytest.mark.case("F17")
+@pytest.mark.parametrize(
+    ("reply", "sentence"),
+    [
+        (Reply(500, b"out of order"), r"answered 500 when asked to list the tasks .*out of order.*run again"),
+        (Reply(401, b'{"detail": "Invalid token."}'), r"refuses the token .*COUNTERANIMAL_LABEL_STUDIO_TOKEN"),
+        (None, r"broke off when asked to list the tasks .*run again to finish"),
+    ],
+    ids=["500", "token revoked", "server killed"],
+)
+def test_a_pull_that_fails_halfway_has_whole_projects_and_the_next_one_the_rest(
+    reply: Reply | None,
+    sentence: str,
+    answered: Workspace,
+    line: Line,
+    through: LabelStudioServer,
+    now: datetime,
+) -> None:
+    """Exit code 4; the first person's answers are all on record, the second's not at all, and a pull later both."""
+    first = through.find_project(project_key(load_round(answered.journal, "r1"), "anna"))
+
+    def fails(request: Request) -> Reply | None:
+        broken = page_of(request) == 2 and f"project={first}&" not in f"{request.path}&"
+        return reply if broken else plain(request)
+
+    line.script = fails
+    with pytest.raises(EnvironmentFailure, match=sentence) as caught:
+        pull(answered, through, round_id="r1", now=now)
+    assert caught.value.exit_code == 4
+    assert [row["worker"] for row in answered.journal.rows("votes")] == ["anna"] * PHOTOS
+    line.script = plain
+    told = pull(answered, through, round_id="r1", now=now)
+    assert (told["known"], told["new"]) == (PHOTOS, PHOTOS)
+
+
+@pytest.mark.case("F17")
+@pytest.mark.parametrize(
+    ("made", "reply", "took_effect"),
+    [
+        ("project", Reply(500, b"out of order"), True),
+        ("project", None, True),
+        ("tasks", Reply(500, b"out of order"), True),
+        ("tasks", Reply(500, b"out of order"), False),
+        ("tasks", None, True),
+        ("tasks", Reply(401, b"{}"), False),
+    ],
+)
+def test_a_push_that_fails_halfway_is_finished_by_the_next(
+    made: str,
+    reply: Reply | None,
+    took_effect: bool,
+    workspace: Workspace,
+    line: Line,
+    through: LabelStudioServer,
+    studio_server: StudioServer,
+    now: datetime,
+    rng: np.random.Generator,
+) -> None:
+    """Whether or not the server did what it failed to confirm: asked once, and afterwards each project and task exists once."""
+    fill(workspace, 3)
+    plan(a_recipe(votes_per_photo=1), workspace, round_id="p", workers=["anna"], now=now, rng=rng)
+    planned = load_round(workspace.journal, "p")
+    wanted = "/api/projects/" if made == "project" else "/import"
+    asked: list[str] = []
+
+    def fails(request: Request) -> Reply | None:
+        if request.method != "POST" or not request.path.partition("?")[0].endswith(wanted):
+            return plain(request)
+        asked.append(request.path)
+        if took_effect:
+            assert request.forward().status == 201
+        return reply
+
+    line.script = fails
+    with pytest.raises(EnvironmentFailure):
+        push(RECIPE, workspace, through, round_id="p", link=link, now=now)
+    assert len(asked) == 1
+    line.script = plain
+    done = push(RECIPE, workspace, through, round_id="p", link=link, now=now)
+    assert done["tasks"] + done["found"] == 3
+    assert done["found"] == (3 if took_effect and made == "tasks" else 0)
+    project = through.find_project(project_key(planned, "anna"))
+    assert project is not None
+    assert sorted(str(task.data["photo_id"]) for task in through.tasks(project)) == sorted(planned.photos)
+    projects = httpx.get(
+        f"{studio_server.url}/api/projects/?page_size=1000",
+        headers={"Authorization": f"Token {studio_server.token}"},
+        trust_env=False,
+    ).json()["results"]
+    assert sum(planned.key in item["description"] for item in projects) == 1
+
+
+def personal_token(server: StudioServer) -> str:
+    """Return a new personal access token of our account, as its settings page makes it."""
+    with httpx.Client(base_url=server.url, trust_env=False) as browser:
+        form = browser.get("/user/login/").text
+        secret = re.search(r'csrfmiddlewaretoken" value="([^"]+)"', form)
+        assert secret is not None
+        sent = {"csrfmiddlewaretoken": secret[1], "email": server.account, "password": server.password}
+        assert browser.post("/user/login/", data=sent, headers={"Referer": server.url}).status_code == 302
+        made = browser.post("/api/token/", headers={"X-CSRFToken": browser.cookies["csrftoken"], "Referer": server.url})
+        assert made.status_code == 201
+        return str(made.json()["token"])
+
+
+@pytest.mark.case("F17")
+def test_a_personal_token_that_expires_in_mid_run_is_renewed(
+    answered: Workspace, line: Line, studio_server: StudioServer, now: datetime
+) -> None:
+    """The server's own access tokens, signed anew by its own key to last three seconds, run out between two pages; revoked, a
+    sentence ends the run.
+    """
+    key = (studio_server.data_dir / "secrets" / "secret_key").read_text().strip()
+    renewed: list[str] = []
+
+    def short(content: dict[str, str]) -> None:
+        claims = json.loads(base64.urlsafe_b64decode(content["access"].split(".")[1] + "=="))
+        content["access"] = jwt.encode({**claims, "exp": int(time.time()) + 3}, key, algorithm="HS256")
+        renewed.append(content["access"])
+
+    def hurries(request: Request) -> Reply:
+        if request.path.startswith("/api/token/refresh"):
+            return request.forward().changed(short)
+        if page_of(request) == 1 and len(renewed) == 1:
+            reply = request.forward()
+            assert reply.status == 200
+            time.sleep(4)
+            assert request.forward().status == 401  # it has run out, and the server knows
+            return reply
+        return plain(request)
+
+    line.script = hurries
+    client = LabelStudioServer(line.url, personal_token(studio_server))
+    assert pull(answered, client, round_id="r1", now=now)["counted"] == 2 * PHOTOS
+    assert len(renewed) >= 2
+    time.sleep(3)
+    line.script = lambda request: Reply(401, b"{}") if "refresh" in request.path else plain(request)
+    with pytest.raises(EnvironmentFailure, match="refuses the token"):
+        pull(answered, client, round_id="r1", now=now)
+    client.close()
