@@ -67,7 +67,7 @@ def faulty_line(port: int) -> Iterator[Line]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def _any(self) -> None:
+        def answer(self) -> None:
             line.seen.append((self.command, self.path))
             sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
@@ -75,9 +75,9 @@ def faulty_line(port: int) -> Iterator[Line]:
                 real = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "accept-encoding"}
                 real.request(self.command, self.path, sent or None, headers)
-                answer = real.getresponse()
-                kept = {name: value for name, value in answer.getheaders() if name.lower() not in HOP}
-                reply = Reply(answer.status, answer.read(), kept)
+                came = real.getresponse()
+                kept = {name: value for name, value in came.getheaders() if name.lower() not in HOP}
+                reply = Reply(came.status, came.read(), kept)
                 real.close()
                 return reply
 
@@ -93,7 +93,7 @@ def faulty_line(port: int) -> Iterator[Line]:
             self.wfile.write(reply.body)
             self.close_connection = self.close_connection or bool(reply.missing)
 
-        do_GET = do_POST = do_PATCH = do_DELETE = _any
+        do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815 - the names that the standard library calls
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
