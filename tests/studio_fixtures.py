@@ -36,6 +36,12 @@ def studio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudioSe
         down(server.data_dir)
 
 
+@pytest.fixture(scope="session")
+def studio_personal_token(studio_server: StudioServer) -> str:
+    """A personal access token of the session's server; an account has one at a time."""
+    return personal_token(studio_server.url, studio_server.account, studio_server.password)
+
+
 @pytest.fixture
 def studio(studio_server: StudioServer) -> Iterator[LabelStudioServer]:
     """A client of the session's server."""

@@ -6,6 +6,8 @@ import base64
 import json
 import re
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -28,7 +30,6 @@ from counteranimal.errors import EnvironmentFailure, UpstreamError
 from counteranimal.workspace import Workspace
 from tests.fakes.faulty_line import Line, Reply, Request, faulty_line, plain
 from tests.fakes.photo_pool import a_recipe, fill
-from tests.studio_fixtures import personal_token
 
 pytestmark = [pytest.mark.studio, pytest.mark.xdist_group("label-studio")]
 
@@ -281,7 +282,7 @@ def test_a_push_that_fails_halfway_is_finished_by_the_next(
 
 @pytest.mark.case("F17")
 def test_a_personal_token_that_expires_in_mid_run_is_renewed(
-    answered: Workspace, line: Line, studio_server: StudioServer
+    answered: Workspace, line: Line, studio_server: StudioServer, studio_personal_token: str
 ) -> None:
     """The server's own access tokens, signed anew by its own key to last three seconds, run out between two pages; revoked, a
     sentence ends the run.
@@ -306,9 +307,7 @@ def test_a_personal_token_that_expires_in_mid_run_is_renewed(
         return plain(request)
 
     line.script = hurries
-    client = LabelStudioServer(
-        line.url, personal_token(studio_server.url, studio_server.account, studio_server.password)
-    )
+    client = LabelStudioServer(line.url, studio_personal_token)
     assert pull(answered, client, round_id="r1", now=NOW)["counted"] == 2 * PHOTOS
     assert len(renewed) >= 2
     time.sleep(3)
@@ -316,3 +315,33 @@ def test_a_personal_token_that_expires_in_mid_run_is_renewed(
     with pytest.raises(EnvironmentFailure, match="refuses the token"):
         pull(answered, client, round_id="r1", now=NOW)
     client.close()
+
+
+@pytest.mark.case("F18")
+def test_a_reconcile_holds_one_page_at_a_time_and_asks_for_no_export(
+    answered: Workspace, line: Line, through: LabelStudioServer
+) -> None:
+    """The next page is asked for when the last one is used up; a whole pull reads lists of tasks, never an export or a photo."""
+    project = answered.journal.rows("tasks")[0]["project_id"]
+    tasks = through.tasks(project)
+    for number, asked in ((1, 1), (3, 1), (1, 2)):  # tasks taken in all: 1, 4, 5
+        for _ in range(number):
+            next(tasks)
+        assert max(int(found[1]) for _, path in line.seen if (found := LIST.match(path))) == asked
+    line.seen.clear()
+    pull(answered, through, round_id="r1", now=NOW)
+    asked_for = {(method, re.sub(r"\d+", "N", path.partition("?")[0])) for method, path in line.seen}
+    assert asked_for == {("GET", "/api/projects/"), ("GET", "/api/projects/N/"), ("GET", "/api/tasks/")}
+
+
+@pytest.mark.soak
+@pytest.mark.case("F18")
+def test_ten_thousand_tasks_are_reconciled_within_500_megabytes() -> None:
+    """The bench imports and pulls them on a server of its own and measures the process that pulls; its time is printed."""
+    bench = Path(__file__).resolve().parents[2] / "bench" / "annotate_studio.py"
+    done = subprocess.run([sys.executable, str(bench)], check=True, capture_output=True, text=True)
+    print(done.stdout)
+    figures = {item["name"]: item for item in map(json.loads, re.findall(r"^{.*}$", done.stdout, re.MULTILINE))}
+    assert figures["reconcile_peak_mb_10000"]["ours"] <= 500
+    assert "pull of 10,000 tasks:" in done.stdout
+    assert "the server kept" not in done.stdout

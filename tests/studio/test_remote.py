@@ -105,7 +105,11 @@ def serving_photos(address: str) -> Iterator[None]:
 
 
 def test_another_server_is_used_by_its_address_and_token(
-    workspace: Workspace, studio_server: StudioServer, studio: LabelStudioServer, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace,
+    studio_server: StudioServer,
+    studio: LabelStudioServer,
+    studio_personal_token: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With a personal token and photos from another address: doctor names what is wrong until nothing is; a round goes through."""
     photo_server = f"127.0.0.2:{free_port('127.0.0.2')}"
@@ -115,10 +119,7 @@ def test_another_server_is_used_by_its_address_and_token(
     code, text = run("label-studio doctor")
     assert (code, wrong(text)) == (4, {"token", "photos for annotators"})
     assert f"nothing of ours answers at {photo_server}; start `counteranimal serve-photos`" in text
-    monkeypatch.setenv(
-        "COUNTERANIMAL_LABEL_STUDIO_TOKEN",
-        personal_token(studio_server.url, studio_server.account, studio_server.password),
-    )
+    monkeypatch.setenv("COUNTERANIMAL_LABEL_STUDIO_TOKEN", studio_personal_token)
     with serving_photos(photo_server):
         said("label-studio doctor")
         said("annotate plan --round r1 --worker anna")
