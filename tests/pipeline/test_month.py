@@ -355,7 +355,8 @@ def test_a_month_with_kills_ends_as_undisturbed(
     new_month: Any, studio: LabelStudioServer, studio_server: StudioServer
 ) -> None:
     """Four weeks, hour by hour, with a round each week: the same tables as a month without kills whose machine was off as often, byte for
-    byte but for what a server numbers and dates, the same release, and but for moments the tables of a month that nothing disturbed."""
+    byte but for what a server numbers and dates, the same release, and but for moments the tables of a month that nothing disturbed.
+    """
     span = Span(weeks=4, rounds=True)
     server = {"label_studio_url": studio_server.url, "label_studio_token": studio_server.token}
     monday, saturday = START + timedelta(weeks=1, hours=2), START + timedelta(weeks=2, days=5)
