@@ -10,9 +10,9 @@ import pytest
 
 from counteranimal.workspace import Workspace
 from tests.fakes.postgres import Postgres, programs
-from tests.studio_fixtures import studio, studio_server
+from tests.studio_fixtures import studio, studio_personal_token, studio_server
 
-__all__ = ["studio", "studio_server"]  # fixtures of the whole suite: one server a session
+__all__ = ["studio", "studio_personal_token", "studio_server"]  # fixtures of the whole suite: one server a session
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

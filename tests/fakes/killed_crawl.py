@@ -136,8 +136,8 @@ def crawl(order: dict[str, Any]) -> int:
     return 0
 
 
-def main() -> None:
-    """Fork a child for every order; only one lives at a time unless the order says not to wait."""
+def serve(work: Callable[[dict[str, Any]], int]) -> None:
+    """Fork a child for every order on standard input, which does the work and ends with the code that it returns; one lives at a time."""
     gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)
@@ -146,7 +146,7 @@ def main() -> None:
         if pid == 0:
             code = 1
             try:
-                code = crawl(order)
+                code = work(order)
             except BaseException:  # noqa: BLE001 - the child has no one else to tell
                 traceback.print_exc()
             finally:
@@ -157,4 +157,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(crawl)

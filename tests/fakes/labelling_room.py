@@ -93,8 +93,7 @@ class Room:
 
     def store(self, number: int) -> list[str]:
         """Store drawn photos as kept ones."""
-        names = sorted(self.workspace.blobs.put_many([Blob(draw_photo(seed)) for seed in range(number)]))
-        return fill(self.workspace, number, named=names, backgrounds=("grass",))
+        return store(self.workspace, number)
 
     def link(self, photo_id: str) -> str:
         secret = load_secret(self.workspace.home)
@@ -122,16 +121,31 @@ class Room:
 
     def seat(self, worker: str, *, guidelines: str = "How to label", account: tuple[str, str] | None = None) -> Seat:
         """Log in, open the worker's page and put the guidelines away."""
-        email, password = account or (self.server.account, self.server.password)
         page = self.browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).hostname or ""))
         page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
-        page.goto(f"{self.server.url}/user/login/")
-        page.fill("input[name=email]", email)
-        page.fill("input[name=password]", password)
-        page.click("button[type=submit]")
-        page.wait_for_url(lambda url: "login" not in url)
-        page.goto(self.pages[worker])
-        page.get_by_role("heading", name=guidelines).first.wait_for()
-        page.keyboard.press("Escape")
-        return Seat(page)
+        log_in(page, self.server.url, account or (self.server.account, self.server.password))
+        return take_place(page, self.pages[worker], guidelines=guidelines)
+
+
+def store(workspace: Workspace, number: int) -> list[str]:
+    """Store drawn photos as kept ones."""
+    names = sorted(workspace.blobs.put_many([Blob(draw_photo(seed)) for seed in range(number)]))
+    return fill(workspace, number, named=names, backgrounds=("grass",))
+
+
+def log_in(page: Page, url: str, account: tuple[str, str]) -> None:
+    """Log in as a person does."""
+    page.goto(f"{url}/user/login/")
+    page.fill("input[name=email]", account[0])
+    page.fill("input[name=password]", account[1])
+    page.click("button[type=submit]")
+    page.wait_for_url(lambda url: "login" not in url)
+
+
+def take_place(page: Page, address: str, *, guidelines: str = "How to label") -> Seat:
+    """Open a worker's page and put the guidelines away."""
+    page.goto(address)
+    page.get_by_role("heading", name=guidelines).first.wait_for()
+    page.keyboard.press("Escape")
+    return Seat(page)

@@ -38,7 +38,7 @@ def stored(workspace: Workspace) -> tuple[str, str]:
 
 @pytest.fixture
 def server(workspace: Workspace, stored: tuple[str, str], now: datetime) -> Iterator[PhotoServer]:
-    with PhotoServer(workspace, port=0, secret=SECRET, allowed={stored[0]}, clock=now.timestamp) as running:
+    with PhotoServer(workspace, port=0, secret=SECRET, allowed=lambda: {stored[0]}, clock=now.timestamp) as running:
         yield running
 
 
@@ -105,6 +105,21 @@ def test_what_is_not_shown_does_not_exist(
     name = {"another round": stored[1], "not stored": "f" * 64, "no id": "journal.sqlite"}[photo]
     answer = ask(signed_link(server.url, name, secret=SECRET, expires=later(now)))
     assert (answer.status, answer.body) == (404, b"")
+
+
+def test_what_is_shown_follows_the_rounds_while_the_server_runs(
+    workspace: Workspace, stored: tuple[str, str], now: datetime
+) -> None:
+    """A round planned after the start shows its photos at once; those of a round closed since are gone when the list is read anew."""
+    open_now: set[str] = set()
+    with PhotoServer(workspace, port=0, secret=SECRET, allowed=lambda: open_now, clock=now.timestamp) as server:
+        first, second = (signed_link(server.url, name, secret=SECRET, expires=later(now)) for name in stored)
+        assert ask(first).status == 404
+        open_now.add(stored[0])
+        assert ask(first).status == 200
+        open_now.clear()
+        assert ask(second).status == 404  # not named, so the list is read
+        assert ask(first).status == 404
 
 
 def test_a_withdrawn_photo_is_no_longer_served(

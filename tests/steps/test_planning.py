@@ -7,7 +7,7 @@ from pathlib import Path
 
 from counteranimal.annotate.rounds import load_round
 from counteranimal.settings import Settings
-from counteranimal.steps.rounds import Wishes, plan
+from counteranimal.steps.rounds import Wishes, close, labelled_photos, plan
 from counteranimal.steps.run import Run
 from counteranimal.workspace import Workspace
 from tests.fakes.photo_pool import a_recipe, fill
@@ -32,3 +32,16 @@ def test_a_seed_repeats_a_draw_and_is_kept(tmp_path: Path, now: datetime) -> Non
     assert told == "spring"
     assert drawn(tmp_path / "2", now, "spring")[0] == first
     assert drawn(tmp_path / "3", now, "autumn")[0] != first
+
+
+def test_people_are_shown_the_photos_of_open_rounds_and_gold_items(tmp_path: Path, now: datetime) -> None:
+    """What the photo server may give out follows the journal: nothing, then everything dealt to anybody, then nothing."""
+    workspace = Workspace(tmp_path)
+    names = fill(workspace, 6)
+    (workspace.folder("rounds") / "gold.csv").write_text(f"photo_id,background\n{names[0]},grass\n")
+    run = Run(recipe=a_recipe(), workspace=workspace, settings=Settings(home=tmp_path), now=now)
+    assert labelled_photos(run) == frozenset()
+    plan(run, round_id="r1", workers=["anna", "ben"])
+    assert labelled_photos(run) == frozenset(names)
+    close(run, round_id="r1")
+    assert labelled_photos(run) == frozenset()

@@ -104,15 +104,15 @@ def recipe_file(numbered: NumberedSite, tmp_path: Path) -> Path:
 
 
 class Nursery:
-    """One warm process that forks crawls (see `tests.fakes.killed_crawl`)."""
+    """One warm process that forks crawls, or what else a program does that takes such orders (see `tests.fakes.killed_crawl`)."""
 
-    def __init__(self, **order: Any) -> None:
-        self._order = order
+    def __init__(self, program: str = "tests.fakes.killed_crawl", **order: Any) -> None:
+        self._program, self._order = program, order
         self.pid = 0
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fakes.killed_crawl"],
+            [sys.executable, "-m", self._program],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY,
         )  # fmt: skip
         return self

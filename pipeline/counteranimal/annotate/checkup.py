@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from counteranimal.annotate.server import PINNED
+from counteranimal.annotate.server import PINNED, is_older
 from counteranimal.annotate.studio import LOOPBACK, LabelStudioServer
 from counteranimal.errors import EnvironmentFailure, UpstreamError
 
@@ -56,14 +56,10 @@ def check_up(url: str, token: str, *, photo_server: str) -> list[Check]:
 
 def _version(visitor: httpx.Client) -> Check:
     found = str(visitor.get("/api/version").raise_for_status().json()["release"])
-    good = _numbers(found) >= _numbers(PINNED)
+    good = not is_older(found)
     return Check(
         "version", good, found if good else f"{found}; upgrade the server to {PINNED}, which closes known holes"
     )
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def _sign_up(visitor: httpx.Client) -> Check:

@@ -1,7 +1,7 @@
 """Bring every answer on the server into the journal, and tell what differs; nothing is ever taken away.
 
-Decides what is new: an annotation never seen, or one whose answer has changed since. Skips, drafts, second answers and answers
-the page does not offer become rows as well. What was deleted on the server (answers, tasks, projects), a page that somebody edited
+Decides what is new: an annotation never seen, or one whose answer has changed since. Skips, drafts, second answers, answers the page
+does not offer and answers that name no author become rows as well. What was deleted on the server (answers, tasks, projects), a page that somebody edited
 there, and an account that answered in the projects of several people are counted and reported, never followed: answers are read by
 the page that was planned, and belong to the person whose project it is. Which rows count as votes is decided in `votes`.
 """
@@ -104,7 +104,7 @@ def _read_project(journal: Journal, studio: Studio, planned: Round, worker: str,
         for annotation in task.annotations:
             name = _name(planned, annotation)
             seen.add(name)
-            row = _row(planned, worker, item, annotation)
+            row = _row(planned, worker, item, annotation, known=_was_heard(history.get(name, [])))
             found.statuses[row["status"]] += 1
             if annotation.author is not None:
                 found.accounts.add(annotation.author)
@@ -140,6 +140,11 @@ def _history(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def _was_heard(earlier: list[dict[str, Any]]) -> bool:
+    """Say whether an answer was ever read as one: the account behind it may be deleted since."""
+    return any(old["status"] != "set_aside" for old in earlier)
+
+
 def _news(row: Mapping[str, Any], earlier: list[dict[str, Any]]) -> str:
     if not earlier:
         return "new"
@@ -147,7 +152,8 @@ def _news(row: Mapping[str, Any], earlier: list[dict[str, Any]]) -> str:
     return "known" if same else "edited"
 
 
-def _row(planned: Round, worker: str, item: Assignment, annotation: StudioAnnotation) -> dict[str, Any]:
+def _row(planned: Round, worker: str, item: Assignment, annotation: StudioAnnotation, *, known: bool) -> dict[str, Any]:
+    """Return an answer as a row; one that names no author is set aside, unless its account was deleted after we had it."""
     row: dict[str, Any] = {
         "round": planned.round_id,
         "photo_id": item.photo_id,
@@ -166,6 +172,11 @@ def _row(planned: Round, worker: str, item: Assignment, annotation: StudioAnnota
         return row | {"status": "draft"}
     if annotation.skipped:
         return row | {"status": "skipped"}
+    if annotation.author is None and not known:
+        return row | {
+            "status": "set_aside",
+            "reason": f"{Reason.ANSWER}: answer {annotation.annotation_id} names no author",
+        }
     page = planned.page
     try:
         if planned.asks_pairs:

@@ -129,6 +129,8 @@ def _read_row(
     maps: tuple[dict[str, str], FlagMapping],
 ) -> RecordedRow:
     words, flags = maps
+    if None in row or None in row.values():
+        raise UsageError(f"{path}, line {line}: not as many fields as columns; the file is cut short or damaged here")
     photo_id = (row.get("sha256") or "").strip().lower()
     if not is_photo_id(photo_id):
         raise UsageError(f"{path}, line {line}: {photo_id!r} is no sha256; mend or remove the line")

@@ -18,6 +18,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -41,6 +42,7 @@ __all__ = [
     "begin",
     "data_folder",
     "down",
+    "is_older",
     "program_of",
     "running",
     "up",
@@ -78,6 +80,18 @@ class StudioServer:
     def account(self) -> str:
         """The e-mail of our own account."""
         return ACCOUNT
+
+
+def is_older(version: str) -> bool:
+    """Say whether a version precedes the pinned one.
+
+    Examples
+    --------
+    >>> is_older("1.9.0"), is_older("1.23.2"), is_older("1.24.0.dev1")
+    (True, False, False)
+    """
+    found, pinned = (tuple(int(part) for part in re.findall(r"\d+", name)[:3]) for name in (version, PINNED))
+    return found < pinned
 
 
 def data_folder(settings: Settings) -> Path:

@@ -1,7 +1,8 @@
 """Label Studio over its API: the only module that imports the client.
 
-Decides how the server is asked, how its answers are read, and how its failures are told. Leaves what is asked to `push`, `pull`
-and `raters`. Reading is repeated by the client when the server is briefly unwell; making something never is.
+Decides how the server is asked, how its answers are read, and how its failures are told. A list that is cut short, that holds another
+project's tasks, or whose answers lack a field is refused with the place, so that half of it is never taken for all. Leaves what is
+asked to `push`, `pull` and `raters`. Reading is repeated by the client when the server is briefly unwell; making something never is.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from counteranimal.annotate.port import ProjectDraft, StudioAnnotation, StudioTask
+from counteranimal.annotate.server import PINNED, is_older
 from counteranimal.errors import EnvironmentFailure, MissingDependency, UpstreamError
 
 try:
     import httpx
     from label_studio_sdk import LabelStudio
     from label_studio_sdk.core.api_error import ApiError
+    from label_studio_sdk.core.parse_error import ParsingError
 except ModuleNotFoundError as error:  # pragma: no cover - the extra is part of every development install
     raise MissingDependency(
         "Label Studio's client is not installed; run `pip install 'counteranimal[annotate]'`"
@@ -73,6 +76,15 @@ class LabelStudioServer:
         """Return the server's version, for example `1.23.2`."""
         answer = self._ask("tell its version", self._client.versions.get)
         return str(answer.release)
+
+    def require_version(self) -> None:
+        """Raise EnvironmentFailure where the server is older than the one whose answers are known."""
+        found = self.version()
+        if is_older(found):
+            raise EnvironmentFailure(
+                f"Label Studio at {self._url} is {found}, whose answers may read otherwise; upgrade it to {PINNED} "
+                "(`counteranimal label-studio doctor` tells what else is wrong)"
+            )
 
     def account(self) -> str:
         """Return the e-mail of the account whose token is used."""
@@ -139,19 +151,43 @@ class LabelStudioServer:
         return str(found.label_config)
 
     def tasks(self, project_id: int, *, answers: bool = True) -> Iterator[StudioTask]:
-        """Yield all tasks of a project, page by page; without `answers` their annotations are neither asked for nor given."""
+        """Yield all tasks of a project, page by page; without `answers` their annotations are neither asked for nor given.
+
+        Raises
+        ------
+        UpstreamError
+            With the place, where the list ends before its stated number, holds another project's task, or an answer lacks a field.
+        """
         # The client takes any 404 for the end of the list, so a deleted project would read as an empty one.
         self.page_of(project_id)
         fields = "all" if answers else "task_only"
-        pager: Iterator[Any] = self._ask(
-            f"list the tasks of project {project_id}",
-            lambda: iter(self._client.tasks.list(project=project_id, page_size=PAGE, fields=fields, resolve_uri=False)),
+        what = f"list the tasks of project {project_id}"
+        first: Any = self._ask(
+            what,
+            lambda: self._client.tasks.list(project=project_id, page_size=PAGE, fields=fields, resolve_uri=False),
         )
-        while True:
-            task = self._ask(f"list the tasks of project {project_id}", lambda: next(pager, None))
-            if task is None:
-                return
-            yield _task(task)
+        pager: Iterator[Any] = iter(first)
+        listed = 0
+        while (task := self._ask(what, lambda: next(pager, None))) is not None:
+            yield self._task(task, project_id)
+            listed += 1
+        stated = getattr(first.response, "total", None)
+        if not isinstance(stated, int) or listed < stated:
+            raise UpstreamError(
+                f"Label Studio at {self._url} gave {listed} of {stated or 'an unstated number of'} tasks of project {project_id} and "
+                "ended; run again to finish"
+            )
+
+    def _task(self, task: Any, project_id: int) -> StudioTask:
+        where = f"task {getattr(task, 'id', '(no id)')} of project {project_id}"
+        try:
+            if task.project != project_id:
+                raise UpstreamError(f"Label Studio at {self._url} lists {where} though it is of project {task.project}")
+            return _task(task)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UpstreamError(
+                f"Label Studio at {self._url} words {where} in a way that is not known ({error}); the version that is known is {PINNED}"
+            ) from error
 
     def create_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
         """Make tasks and return their ids in order."""
@@ -202,12 +238,16 @@ class LabelStudioServer:
                 f"Label Studio does not answer at {self._url}; start it with `counteranimal label-studio up` "
                 "or correct label_studio_url"
             ) from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise UpstreamError(
                 f"Label Studio at {self._url} broke off when asked to {what} ({type(error).__name__}); run again to finish"
             ) from error
         except ApiError as error:
             raise _as_failure(self._url, what, error) from error
+        except (ParsingError, ValueError) as error:  # no JSON, such as a proxy's page
+            raise UpstreamError(
+                f"what answers at {self._url} is no Label Studio when asked to {what}; correct label_studio_url, or run again to finish"
+            ) from error
 
 
 def _description(key: str) -> str:
@@ -240,7 +280,7 @@ def _listed(value: Any) -> list[dict[str, Any]]:
 
 
 def _annotation(item: Mapping[str, Any], *, draft: bool) -> StudioAnnotation:
-    author = item.get("user" if draft else "completed_by")
+    author = item.get("user") if draft else item["completed_by"]  # null once the account was deleted
     if isinstance(author, Mapping):
         author = author.get("id")
     created = _moment(item["created_at"])

@@ -21,13 +21,15 @@ from types import FrameType
 from typing import Annotated, Any, ParamSpec
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from counteranimal.errors import CounteranimalError
 from counteranimal.settings import Settings, load_settings
 from counteranimal.steps.run import Run
 from counteranimal.workspace import Workspace
 
-__all__ = ["AsJson", "Home", "RecipeFile", "Verb", "emit", "open_run", "open_workspace", "verb"]
+__all__ = ["AsJson", "Home", "RecipeFile", "Verb", "as_text", "emit", "open_run", "open_workspace", "verb"]
 
 Home = Annotated[
     Path | None,
@@ -53,6 +55,7 @@ _OF_THE_MACHINE = frozenset(
     }
 )  # fmt: skip
 _STOPPED = 4
+_WIDTH = 118
 _BUG = 1
 
 
@@ -153,3 +156,12 @@ def emit(content: Mapping[str, Any], *, as_json: bool, sentence: str | None = No
     else:
         for key, value in content.items():
             typer.echo(f"{key}: {value}")
+
+
+def as_text(*parts: Table | str) -> str:
+    """Return tables and lines as a terminal of 118 columns shows them, without colour; lines keep their length."""
+    console = Console(width=_WIDTH, color_system=None, force_terminal=False)
+    with console.capture() as caught:
+        for part in parts:
+            console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
+    return "\n".join(line.rstrip() for line in caught.get().rstrip().splitlines())

@@ -6,8 +6,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from counteranimal.cli.common import as_text
 
 __all__ = ["discovery_text"]
 
@@ -24,16 +25,13 @@ def discovery_text(splits: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
     A class without a pair keeps its row, and its reason follows the table. At most 118 columns wide, but for reasons.
     """
-    console = Console(width=_WIDTH, color_system=None, force_terminal=False)
-    with console.capture() as caught:
-        for name, rows in splits.items():
-            table = Table(*_COLUMNS, title=f"split {name}", title_justify="left", box=None, pad_edge=False)
-            for row in rows:
-                table.add_row(*_cells(row))
-            console.print(table)
-            for line in [*textwrap.wrap(_LEGEND, _WIDTH), *(line for row in rows for line in _remarks(row))]:
-                console.print(line, soft_wrap=True, markup=False, highlight=False)
-    return caught.get().rstrip()
+    parts: list[Table | str] = []
+    for name, rows in splits.items():
+        table = Table(*_COLUMNS, title=f"split {name}", title_justify="left", box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*_cells(row))
+        parts += [table, *textwrap.wrap(_LEGEND, _WIDTH), *(line for row in rows for line in _remarks(row))]
+    return as_text(*parts)
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from counteranimal.annotate import server
+from counteranimal.cli import round_text
 from counteranimal.cli.common import AsJson, Home, RecipeFile, emit, open_run, verb
 from counteranimal.errors import EnvironmentFailure, UsageError
 from counteranimal.settings import load_settings
@@ -25,8 +27,8 @@ label_studio = typer.Typer(
 RoundName = Annotated[str, typer.Option("--round", help="The round's name, such as r1.")]
 
 
-def _tell(outcome: Outcome, *, as_json: bool) -> None:
-    emit({"step": outcome.step, **outcome.counts}, as_json=as_json)
+def _tell(outcome: Outcome, text: Callable[[Mapping[str, Any]], str], *, as_json: bool) -> None:
+    emit({"step": outcome.step, **outcome.counts}, as_json=as_json, sentence=text(outcome.counts))
 
 
 @annotate.command(epilog="Example: counteranimal annotate plan --round r1 --worker anna --worker ben -r recipe.toml")
@@ -61,7 +63,11 @@ def plan(
     """
     run = open_run(recipe_file, home)
     wishes = rounds.Wishes(seed=seed, hours=hours, drop=drop)
-    _tell(rounds.plan(run, round_id=round_id, workers=worker, queue=queue, wishes=wishes), as_json=as_json)
+    _tell(
+        rounds.plan(run, round_id=round_id, workers=worker, queue=queue, wishes=wishes),
+        round_text.plan_text,
+        as_json=as_json,
+    )
 
 
 @annotate.command(epilog="Example: counteranimal annotate push --round r1 -r recipe.toml")
@@ -74,7 +80,11 @@ def push(
     as_json: AsJson = False,
 ) -> None:
     """Make the round's projects and tasks in Label Studio, each exactly once, and print each person's page."""
-    _tell(rounds.push(open_run(recipe_file, home), round_id=round_id, relink=relink), as_json=as_json)
+    _tell(
+        rounds.push(open_run(recipe_file, home), round_id=round_id, relink=relink),
+        round_text.push_text,
+        as_json=as_json,
+    )
 
 
 @annotate.command(epilog="Example: counteranimal annotate pull --round r1 -r recipe.toml")
@@ -95,7 +105,7 @@ def pull(
         outcome = rounds.pull_recorded(run, path=recorded, mapping=mapping, round_id=round_id)
     else:
         outcome = rounds.pull(run, round_id=round_id)
-    _tell(outcome, as_json=as_json)
+    _tell(outcome, round_text.pull_text, as_json=as_json)
 
 
 @annotate.command(epilog="Example: counteranimal annotate status -r recipe.toml")
@@ -103,8 +113,8 @@ def pull(
 def status(recipe_file: RecipeFile, home: Home = None, as_json: AsJson = False) -> None:
     """Say how far each round and each person is."""
     found = rounds.round_status(open_run(recipe_file, home))
-    empty = None if found else "no round is planned yet; `counteranimal annotate plan` draws one"
-    emit(found, as_json=as_json, sentence=empty)
+    empty = "no round is planned yet; `counteranimal annotate plan` draws one"
+    emit(found, as_json=as_json, sentence=round_text.status_text(found) if found else empty)
 
 
 @annotate.command(epilog="Example: counteranimal annotate agreement --round r1 -r recipe.toml --json")
@@ -116,7 +126,8 @@ def agreement(
     as_json: AsJson = False,
 ) -> None:
     """Print Krippendorff's alpha and what stands beside it; the background question's alpha is the gate."""
-    emit(rounds.agreement(open_run(recipe_file, home), round_id=round_id), as_json=as_json)
+    found = rounds.agreement(open_run(recipe_file, home), round_id=round_id)
+    emit(found, as_json=as_json, sentence=round_text.agreement_text(found))
 
 
 @annotate.command(epilog="Example: counteranimal annotate adjudicate --round r1 --adjudicator dora -r recipe.toml")
@@ -130,14 +141,14 @@ def adjudicate(
 ) -> None:
     """Queue a round's disagreements for one named person."""
     run = open_run(recipe_file, home)
-    _tell(rounds.adjudicate(run, round_id=round_id, adjudicator=adjudicator), as_json=as_json)
+    _tell(rounds.adjudicate(run, round_id=round_id, adjudicator=adjudicator), round_text.push_text, as_json=as_json)
 
 
 @annotate.command(epilog="Example: counteranimal annotate close --round r1 -r recipe.toml")
 @verb
 def close(recipe_file: RecipeFile, round_id: RoundName, home: Home = None, as_json: AsJson = False) -> None:
     """End a round; late answers are still kept."""
-    _tell(rounds.close(open_run(recipe_file, home), round_id=round_id), as_json=as_json)
+    _tell(rounds.close(open_run(recipe_file, home), round_id=round_id), round_text.closed_text, as_json=as_json)
 
 
 @label_studio.command(epilog="Example: counteranimal label-studio up --port 8181")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self, TypeVar
@@ -66,16 +66,21 @@ class _Intake:
     grant: Grant
     source: str
     received: int = 0
+    pieces: list[bytes] = field(default_factory=list)
 
-    def add(self, body: bytearray, piece: bytes, most: int) -> None:
+    def add(self, piece: bytes, most: int) -> None:
         """Take a piece in; raises Rejected for a body over `most`, BudgetSpent for one that the budget's end cuts off."""
-        body += piece
+        self.pieces.append(piece)
         self.received += len(piece)
-        if len(body) > most:
+        if self.received > most:
             raise Rejected(Reason.TOO_LARGE, f"the body has more than {most} bytes")
         # One more piece may be under way already.
         if self.received > self.grant.most_bytes - _STEP:
             raise BudgetSpent.within(self.source)
+
+    def body(self) -> bytes:
+        """Return what was taken in."""
+        return b"".join(self.pieces)
 
 
 class PhotoClient:
@@ -111,7 +116,7 @@ class PhotoClient:
         self.limits = limits or Limits()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._lanes: dict[str, Lane] = {}
-        self._robots: dict[str, tuple[float, asyncio.Task[Robots]]] = {}
+        self._robots: dict[tuple[str, str], tuple[float, asyncio.Task[Robots]]] = {}
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -258,18 +263,18 @@ class PhotoClient:
     async def _body(self, answer: aiohttp.ClientResponse, intake: _Intake) -> bytes:
         """Read a body piece by piece: no more than the cap after decompression, and never slower than the limit."""
         loop = asyncio.get_running_loop()
-        body = bytearray()
         window, seen = loop.time(), 0
         while piece := await answer.content.readany():
-            intake.add(body, piece, self.limits.most_bytes)
+            intake.add(piece, self.limits.most_bytes)
             if loop.time() - window >= self.limits.slow_seconds:
-                if len(body) - seen < self.limits.slow_bytes:
+                if intake.received - seen < self.limits.slow_bytes:
                     raise Faulty(Reason.TIMEOUT, "the body comes too slowly")
-                window, seen = loop.time(), len(body)
-        return bytes(body)
+                window, seen = loop.time(), intake.received
+        return intake.body()
 
     async def _obey_robots(self, url: URL, source: str) -> None:
-        origin = str(url.origin())
+        lane = self.lane_of(url)
+        origin = (url.scheme, lane.host)
         now = asyncio.get_running_loop().time()
         made, task = self._robots.get(origin, (0.0, None))
         if task is None or now - made > LIFETIME:
@@ -280,7 +285,7 @@ class PhotoClient:
         if not robots.settled:
             later = self._clock.now() + _ROBOTS_LATER
             raise Postponed(Reason.ROBOTS, later, f"{url.raw_host} cannot state its robots.txt")
-        self.lane_of(url).slow_down(robots.delay)
+        lane.slow_down(robots.delay)
         if not robots.allows(str(url)):
             raise Rejected(Reason.ROBOTS, "robots.txt forbids this address")
 
@@ -306,13 +311,12 @@ class PhotoClient:
     async def _robots_answer(self, answer: aiohttp.ClientResponse, intake: _Intake) -> Robots | URL:
         if answer.status in _REDIRECTS:
             return _target(answer)
-        body = bytearray()
         if answer.status == 200:
             async for piece in answer.content.iter_chunked(_STEP):
-                intake.add(body, piece, LARGEST + _STEP)
-                if len(body) >= LARGEST:
+                intake.add(piece, LARGEST + _STEP)
+                if intake.received >= LARGEST:
                     break
-        return Robots.of(answer.status, bytes(body))
+        return Robots.of(answer.status, intake.body())
 
 
 async def _once_only(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

@@ -14,7 +14,7 @@ from typing import Self
 
 from aiohttp import web
 
-from counteranimal.errors import IntegrityError, Rejected
+from counteranimal.errors import EnvironmentFailure, IntegrityError, Rejected
 from counteranimal.ids import is_photo_id
 from counteranimal.images import sniff
 from counteranimal.published import published_copy
@@ -33,6 +33,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "private, max-age=3600",
 }
+_REFRESH = 10.0
 
 
 class PhotoServer:
@@ -50,8 +51,10 @@ class PhotoServer:
         0 takes a free one.
     secret : bytes
         What links are signed with: `load_secret(workspace.home)`.
-    allowed : collection of str, optional
-        The round's photo ids; None shows every stored photo to holders of a signed link.
+    allowed : callable, optional
+        Returns the ids of the photos that may be shown now. It is asked again every ten seconds, and at once about a photo that it did
+        not name, so that a round planned or closed while the server runs is followed. None shows every stored photo to holders of a
+        signed link.
     clock : callable
         Seconds since 1970.
     """
@@ -63,12 +66,14 @@ class PhotoServer:
         host: str = "127.0.0.1",
         port: int = 8182,
         secret: bytes,
-        allowed: Collection[str] | None = None,
+        allowed: Callable[[], Collection[str]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._workspace = workspace
         self._secret = secret
-        self._allowed = None if allowed is None else frozenset(allowed)
+        self._allowed = allowed
+        self._named: frozenset[str] = frozenset()
+        self._asked = -_REFRESH
         self._clock = clock
         self._server = ThreadedServer(self._application, host=host, port=port, what="the photo server")
 
@@ -107,13 +112,23 @@ class PhotoServer:
         expires, signature = request.query.get("expires", ""), request.query.get("signature", "")
         if not link_holds(photo_id, expires, signature, secret=self._secret, now=self._clock()):
             return _refusal(403)
-        if not is_photo_id(photo_id) or (self._allowed is not None and photo_id not in self._allowed):
+        if not is_photo_id(photo_id):
             return _refusal(404)
         try:
+            if not await asyncio.to_thread(self._may_show, photo_id):
+                return _refusal(404)
             copy = await asyncio.to_thread(self._copy, photo_id)
-        except (IntegrityError, Rejected, OSError):
+        except (EnvironmentFailure, IntegrityError, Rejected, OSError):
             return _refusal(404)
         return web.Response(body=copy, content_type=sniff(copy), headers=_HEADERS)
+
+    def _may_show(self, photo_id: str) -> bool:
+        if self._allowed is None:
+            return True
+        # Only holders of a signed link come this far, so a photo that is not named is rare and may cost a look.
+        if photo_id not in self._named or time.monotonic() - self._asked > _REFRESH:
+            self._named, self._asked = frozenset(self._allowed()), time.monotonic()
+        return photo_id in self._named
 
     def _copy(self, photo_id: str) -> bytes:
         return published_copy(self._workspace.blobs.read(photo_id))

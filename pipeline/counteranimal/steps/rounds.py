@@ -83,12 +83,16 @@ def _rng(run: Run, purpose: str) -> np.random.Generator:
 
 @contextmanager
 def studio_of(run: Run) -> Iterator[Studio]:
-    """Yield a client of the configured Label Studio: the local one when it is up, else the settings' address."""
+    """Yield a client of the configured Label Studio: the one that settings give a token for, else our own that runs.
+
+    Raises EnvironmentFailure where there is none, or one older than the pinned version.
+    """
     # The client is a large import, which every other verb would pay for.
     from counteranimal.annotate.studio import LabelStudioServer
 
     studio = LabelStudioServer(*address(run.settings))
     try:
+        studio.require_version()
         yield studio
     finally:
         studio.close()
@@ -102,9 +106,14 @@ def _link(run: Run) -> Callable[[str], str]:
 
 
 def labelled_photos(run: Run) -> frozenset[str]:
-    """Return the photos that open rounds ask about: all that the photo server gives out."""
-    rounds = known_rounds(run.workspace.journal).values()
-    return frozenset(photo for item in rounds if not item.closed for name in item.photos for photo in photos_of(name))
+    """Return the photos that people of open rounds are to see, gold items among them: all that the photo server gives out."""
+    dealt = (
+        own
+        for item in known_rounds(run.workspace.journal).values()
+        if not item.closed
+        for own in item.assignments.values()
+    )
+    return frozenset(photo for own in dealt for item in own for photo in photos_of(item.photo_id))
 
 
 def photo_server(run: Run) -> PhotoServer:
@@ -115,7 +124,7 @@ def photo_server(run: Run) -> PhotoServer:
         host=host,
         port=int(port),
         secret=load_secret(run.workspace.home),
-        allowed=labelled_photos(run),
+        allowed=lambda: labelled_photos(run),
     )
 
 

@@ -115,8 +115,9 @@ def _rubbish(run: Run) -> Iterator[_Rubbish]:
     life = Life(workspace, lease=run.settings.claim_seconds, now=run.now)
     life.look()
     temporary = workspace.blobs.temporary_files(life.living())
-    for folder in (workspace.home / "tables", workspace.home / "releases", workspace.home / "rounds"):
-        temporary += sorted(folder.rglob(".*.tmp"))
+    temporary += sorted(workspace.home.glob(".*.tmp"))
+    for name in ("tables", "releases", "rounds", "photos"):
+        temporary += sorted((workspace.home / name).rglob(".*.tmp"))
     for path in temporary:
         yield _Rubbish("temporary", path, path.lstat().st_size)
     for photo_id in unexplained(workspace):

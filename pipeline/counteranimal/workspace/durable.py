@@ -68,7 +68,7 @@ class Batch:
 
     def __init__(self, root: Path, files: int, writer: str = "") -> None:
         self._root = str(root)
-        self._writer = writer
+        self._ending = _ending(writer)
         self._staged: list[tuple[str, str]] = []
         self._folders: set[str] = set()
         # Opened before anything is written: a file system tells an open folder of the write errors since then.
@@ -89,12 +89,12 @@ class Batch:
         """Write what is to become the file `path`, whose folder lies in the root and is made where it is missing."""
         sync = self._all is None
         try:
-            temporary = _write(path, data, mode, self._writer, sync=sync)
+            temporary = _write(path, data, mode, self._ending, sync=sync)
         except FileNotFoundError:
             # A new folder is an entry of the root: without syncing that too, a crash takes folder and file.
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._folders.add(self._root)
-            temporary = _write(path, data, mode, self._writer, sync=sync)
+            temporary = _write(path, data, mode, self._ending, sync=sync)
         self._staged.append((temporary, path))
 
     def commit(self) -> None:
@@ -114,13 +114,18 @@ class Batch:
 
 def write_temporary(path: Path, data: bytes, mode: int, writer: str = "") -> Path:
     """Write and sync data beside `path` under a name of its own and return that; nothing stays after an error."""
-    return Path(_write(str(path), data, mode, writer, sync=True))
+    return Path(_write(str(path), data, mode, _ending(writer), sync=True))
 
 
-def _write(path: str, data: bytes, mode: int, writer: str, *, sync: bool) -> str:
+def _ending(writer: str) -> str:
+    """Return how temporary files of one batch end, unlike those of any other."""
+    return f".{writer or os.getpid()}.{secrets.token_hex(4)}{TEMPORARY}"
+
+
+def _write(path: str, data: bytes, mode: int, ending: str, *, sync: bool) -> str:
     # Kept with its slash: a bare name lies in the working folder, not in the root.
     folder, slash, name = path.rpartition("/")
-    temporary = f"{folder}{slash}.{name}.{writer or os.getpid()}.{secrets.token_hex(4)}{TEMPORARY}"
+    temporary = f"{folder}{slash}.{name}{ending}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         left = memoryview(data)

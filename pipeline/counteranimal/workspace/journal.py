@@ -34,6 +34,10 @@ from counteranimal.workspace.events import REQUESTS_IN_ROW, TABLES, prepare
 __all__ = ["Journal"]
 
 _BATCH = 10_000
+# Every column that a row is appended with, empty.
+_COLUMNS: Mapping[str, dict[str, Any]] = {
+    name: {column.name: None for column in table.columns if column.name != "position"} for name, table in TABLES.items()
+}
 
 
 class Journal:
@@ -42,25 +46,23 @@ class Journal:
     def __init__(self, url: str) -> None:
         self.url = url
         try:
-            self._engine = sa.create_engine(sa.make_url(url))
+            address = sa.make_url(url)
+            self._engine = sa.create_engine(address)
         except ArgumentError as error:
             raise UsageError(
                 "the journal's address is no database URL; give one such as postgresql+psycopg://host/name in journal_url"
             ) from error
         except ImportError as error:
             raise MissingDependency(f"the journal's database driver {error.name} is missing; install it") from error
+        is_file = self._engine.dialect.name == "sqlite" and address.database
+        self.file = Path(str(address.database)) if is_file else None
+        """The SQLite file of the journal, None for a database server."""
         try:
             if self._engine.dialect.name == "sqlite":
                 event.listen(self._engine, "connect", _durable_sqlite)
             prepare(self._engine)
         except SQLAlchemyError as error:
             raise _as_failure(error, url) from error
-
-    @property
-    def file(self) -> Path | None:
-        """The SQLite file of the journal, None for a database server."""
-        found = sa.make_url(self.url)
-        return Path(found.database) if found.get_backend_name() == "sqlite" and found.database else None
 
     def append(self, table: str, rows: Iterable[Mapping[str, Any]]) -> int:
         """Append rows in one transaction and return how many; an unknown column is a bug and raises.
@@ -228,12 +230,12 @@ class Journal:
 
 def _complete(table: str, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows with every column of the table, and text that every database can keep."""
-    columns = [column.name for column in TABLES[table].columns if column.name != "position"]
+    columns = _COLUMNS[table]
     listed = list(rows)
     for row in listed:
-        if leftover := row.keys() - columns:
-            raise KeyError(f"journal table {table} has no column {min(leftover)!r}")
-    return [{name: _storable(row.get(name)) for name in columns} for row in listed]
+        if not row.keys() <= columns.keys():
+            raise KeyError(f"journal table {table} has no column {min(row.keys() - columns.keys())!r}")
+    return [{**columns, **{name: _storable(value) for name, value in row.items()}} for row in listed]
 
 
 def _storable(value: object) -> object:
