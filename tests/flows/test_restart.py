@@ -126,7 +126,7 @@ def test_what_came_due_while_nothing_was_up_is_made_up_for_once(tmp_path: Path, 
         until(lambda: {run["state_type"] for run in late()} <= {"COMPLETED", "FAILED", "CANCELLED"}, 400)
         ran = [run for run in late() if run["state_type"] != "CANCELLED"]
         assert len(late()) == 6
-        assert sorted(run["tags"][0] for run in ran) == ["annotate", "crawl"]
+        assert len(ran) == len({run["deployment_id"] for run in ran}) == 2
         # Both may begin at the same moment, on one workspace; then the other one's turn comes with its next schedule.
         assert all(run["state_type"] == "COMPLETED" or "in use" in run["state"]["message"] for run in ran)
         assert "COMPLETED" in {run["state_type"] for run in ran}
