@@ -367,7 +367,7 @@ def test_two_weeks_with_a_late_crawl_end_as_undisturbed_but_for_moments(fortnigh
 @pytest.mark.soak
 @pytest.mark.studio
 @pytest.mark.xdist_group("label-studio")
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3000)
 @pytest.mark.case("G01")
 @pytest.mark.case("G11")
 def test_a_month_with_kills_ends_as_undisturbed(
