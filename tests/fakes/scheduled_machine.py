@@ -7,12 +7,15 @@ restart carries the moment of the schedule, as in a run that nothing disturbed. 
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from counteranimal.crawl import politeness, session
 from counteranimal.errors import CounteranimalError
@@ -77,5 +80,13 @@ def work(order: dict[str, Any]) -> int:
     return 0
 
 
+def warm() -> None:
+    """Load what every job would load again in its fork: more CPU than its work."""
+    for name in ("pandas", "pyarrow.dataset"):
+        importlib.import_module(name)
+    Image.preinit()
+
+
 if __name__ == "__main__":
+    warm()
     serve(work)

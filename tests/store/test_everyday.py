@@ -171,6 +171,7 @@ def test_gc_removes_what_nothing_refers_to(home: Path, run: Verb) -> None:
     [withdrawn] = workspace.blobs.put_many([Blob(b"withdrawn")])
     workspace.journal.append("withdrawals", [{"photo_id": withdrawn, "why": "asked"}])
     temporary = write_temporary(workspace.blobs.path(photo_id_of(b"x")).parent / "x", b"x", 0o444) if kept else None
+    unsealed = write_temporary(home / "journal.sqlite.seal", b"half a seal", 0o644)
     parts = home / "tables" / "fingerprints" / "an-earlier-version"
     parts.mkdir(parents=True)
     (parts / "part-0.parquet").write_bytes(b"old")
@@ -178,12 +179,13 @@ def test_gc_removes_what_nothing_refers_to(home: Path, run: Verb) -> None:
     crops.parent.mkdir()
     crops.write_bytes(b"a cache")
     told = run("gc --dry-run").stdout
-    assert all(str(path) in told for path in (workspace.blobs.path(unknown), temporary, parts, crops))
+    assert all(str(path) in told for path in (workspace.blobs.path(unknown), temporary, unsealed, parts, crops))
     assert workspace.blobs.has(unknown)
     assert json.loads(run("gc --json").stdout)["photo"] == 1
     assert set(workspace.blobs.ids()) == kept | {withdrawn}
     assert not parts.exists()
     assert not crops.exists()
+    assert not unsealed.exists()
     assert "nothing" in run("gc").stdout
     assert len(workspace.journal.rows("withdrawals")) == 1
 
