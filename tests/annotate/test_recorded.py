@@ -67,9 +67,12 @@ def test_reading_twice_adds_nothing_and_a_correction_supersedes(
         ("{0},lawn,none,grass,none", r"line 3: unknown background 'lawn'"),
         ("{0},grass,happy,grass,none", r"line 3: unknown flag 'happy'"),
         ("nothing,grass,none,grass,none", r"line 3: 'nothing' is no sha256"),
+        ("{0},grass,none,gra", r"line 3: not as many fields as columns; the file is cut short"),
+        ("{0},grass,none,grass,none,more", r"line 3: not as many fields as columns"),
     ],
 )
-def test_a_word_without_mapping_is_refused_with_its_line(
+@pytest.mark.case("F16")
+def test_a_line_that_cannot_be_read_whole_is_refused_with_its_number(
     case: tuple[str, str], workspace: Workspace, pool: list[str], tmp_path: Path, now: datetime
 ) -> None:
     """No word is guessed, and nothing of the file enters."""
