@@ -2,7 +2,7 @@
 
 Ours is the real run (`crawl.run.fetch_pending`: budgets, pace, journal, group commits), once durable and once with every sync
 left out. Decoding is a stage of its own and stands apart; img2dataset is told not to decode either. Both read the same photos
-of about 66 kB from the same server in a process of its own. *Bare* is aiohttp and sha256 in one loop that keeps nothing: the floor of
+of about 66 kB from the same server in a process of its own. *Bare* is aiohttp and sha256 in one loop of the same kind that keeps nothing: the floor of
 what is written in Python on that library. Starting up is excluded: the cost of a photo is the difference
 between two sizes, each in a fresh process and a fresh folder. Nothing is removed before the end: for a minute after files are
 removed, ext4 looks past their inodes, and making files costs ten times as much.
@@ -114,6 +114,8 @@ def fetch_bare(port: int, count: int) -> None:
 
     import aiohttp
 
+    from counteranimal.crawl.session import event_loop
+
     async def run() -> None:
         numbers = iter(range(count))
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as client:
@@ -125,7 +127,8 @@ def fetch_bare(port: int, count: int) -> None:
 
             await asyncio.gather(*(work() for _ in range(24)))
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=event_loop) as runner:
+        runner.run(run())
 
 
 def offer(home: Path, port: int, count: int) -> None:

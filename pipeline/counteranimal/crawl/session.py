@@ -28,7 +28,7 @@ from counteranimal.recipe import Recipe
 from counteranimal.settings import Settings
 from counteranimal.workspace import Journal, Workspace
 
-__all__ = ["Session", "openings"]
+__all__ = ["Session", "event_loop", "openings"]
 
 # Attempts that are read from the journal at once; few where runs share it, since they are claimed and runs share a host's photos.
 _OPENED_AT_ONCE, _SHARED_AT_ONCE = 128, 16
@@ -40,7 +40,7 @@ def openings(recipe: Recipe, journal: Journal, settings: Settings, clock: Clock)
     return [Opening(spec, recipe, Ledger(journal, spec, clock), clock, agent) for spec in recipe.sources]
 
 
-def _event_loop() -> asyncio.AbstractEventLoop:
+def event_loop() -> asyncio.AbstractEventLoop:
     """Return a new event loop: uvloop's, which takes less CPU, where it is installed."""
     try:
         import uvloop
@@ -93,7 +93,7 @@ class Session:
             # What was imported stays: the collector need not walk through it again every few thousand photos.
             gc.freeze()
             try:
-                with asyncio.Runner(loop_factory=_event_loop) as runner:
+                with asyncio.Runner(loop_factory=event_loop) as runner:
                     self._tally += runner.run(self._fetch(chosen))
             finally:
                 gc.unfreeze()

@@ -8,10 +8,8 @@ follows the image (archives, scripts, further pictures of a multi-picture file).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from counteranimal.images.container import (
     Container,
@@ -37,11 +35,8 @@ _TABLES = frozenset({0xC4, 0xDB, 0xDD})
 # Patterns that begin with one literal byte are searched for at the speed of memchr; `\xff+` would be twenty times slower, and
 # quadratic in a run of FF. A marker's fill bytes are what the match does not hold.
 _MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
-# Inside a scan, FF 00 is a stuffed byte and FF D0..D7 a restart; any other marker ends it. Every 150th byte of a scan is FF, so that a
-# search that stops at each of them takes longer than looking at all bytes at once, in blocks that stay in the cache.
-_ENDS_SCAN = np.ones(256, dtype=np.bool_)
-_ENDS_SCAN[[0x00, 0xFF, *range(0xD0, 0xD8)]] = False
-_BLOCK = 1 << 18
+# Inside a scan, FF 00 is a stuffed byte and FF D0..D7 a restart; any other marker ends it.
+_END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -50,7 +45,7 @@ class _Pieces:
     adobe: bytes = b""
     exif: list[bytes] = field(default_factory=list)
     icc: dict[tuple[int, int], bytes] = field(default_factory=dict)
-    # Segments, and scans as views of the file: they are most of it, and are copied once, when the file is put together again, if at all.
+    # Segments, and scans as views of the file: they are most of it, and are copied once, when the file is put together again.
     image: list[bytes | memoryview] = field(default_factory=list)
     size: tuple[int, int] | None = None
     scans: int = 0
@@ -81,10 +76,10 @@ def read_jpeg(data: bytes) -> Container:
     if pieces.size is None or not pieces.scans:
         raise broken("the JPEG has no image in it")
     orientation = common_orientation(pieces.exif)
-    bare = _assemble(pieces, b"", data)
+    bare = _assemble(pieces, b"")
     note = _as_segment(0xE1, _EXIF + orientation_note(orientation)) if orientation != 1 else b""
     width, height = pieces.size
-    return Container("image/jpeg", width, height, orientation, bare, _assemble(pieces, note, data) if note else bare)
+    return Container("image/jpeg", width, height, orientation, bare, _assemble(pieces, note) if note else bare)
 
 
 def looks_whole(bare: bytes) -> bool:
@@ -162,16 +157,13 @@ def _segment(pieces: _Pieces, data: bytes, marker: int, at: int) -> int:
 
 def _scan_end(data: bytes, start: int) -> int:
     """Return where the scan that starts at `start` ends: at the next marker, and the fill bytes before it."""
-    octets = np.frombuffer(data, np.uint8)
-    for at in range(start, len(data), _BLOCK):
-        first, second = octets[at:-1][:_BLOCK], octets[at + 1 :][:_BLOCK]
-        marks = np.flatnonzero((first == 0xFF) & (second != 0))
-        if (ends := marks[_ENDS_SCAN[second[marks]]]).size:
-            end = at + int(ends[0])
-            while end > start and data[end - 1] == 0xFF:
-                end -= 1
-            return end
-    raise truncated("JPEG")
+    found = _END_OF_SCAN.search(data, start)
+    if found is None:
+        raise truncated("JPEG")
+    end = found.start()
+    while end > start and data[end - 1] == 0xFF:
+        end -= 1
+    return end
 
 
 def _application(pieces: _Pieces, marker: int, payload: bytes) -> None:
@@ -186,25 +178,8 @@ def _application(pieces: _Pieces, marker: int, payload: bytes) -> None:
         pieces.adobe = _as_segment(marker, payload[:12])
 
 
-def _assemble(pieces: _Pieces, note: bytes, data: bytes) -> bytes:
-    """Return the file put together again: `data` itself where that comes to the same."""
-    parts = (b"\xff\xd8", pieces.jfif, note, _profile(pieces.icc), pieces.adobe, *pieces.image, b"\xff\xd9")
-    return data if _is_made_of(data, parts) else b"".join(parts)
-
-
-def _is_made_of(data: bytes, parts: Sequence[bytes | memoryview]) -> bool:
-    """Say whether the parts, one behind the other, are the file that they were taken from.
-
-    Scans are not compared. Parts as long as the file leave nothing of it out, and what stands before its place is a segment.
-    """
-    if sum(map(len, parts)) != len(data):
-        return False
-    at = 0
-    for part in parts:
-        if isinstance(part, bytes) and not data.startswith(part, at):
-            return False
-        at += len(part)
-    return True
+def _assemble(pieces: _Pieces, note: bytes) -> bytes:
+    return b"".join((b"\xff\xd8", pieces.jfif, note, _profile(pieces.icc), pieces.adobe, *pieces.image, b"\xff\xd9"))
 
 
 def _profile(parts: dict[tuple[int, int], bytes]) -> bytes:
