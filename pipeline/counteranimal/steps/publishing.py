@@ -135,17 +135,23 @@ def freeze(run: Run, *, version: str, private_key: Path | None = None, without: 
     if older:
         draft = succeed.succeed(draft, open_release(older[-1]), withdrawn=run.workspace.journal.withdrawn())
     key = private_key or keys(run)[0]
+    # Photos first: a freeze that is killed here is run again, while a version that exists never is.
+    exported = _export(run, draft.tables["entries"])
     path = write.write_release(draft, releases, private_key=key)
     list_withdrawn(run, private_key=key)
-    counts = export(run, version=version)
-    return Outcome("freeze", {**counts, "release": str(path), "discovery": on_verdicts(run)})
+    told = {"version": version, **exported, "digest": open_release(path).digest, "release": str(path)}
+    return Outcome("freeze", {**told, "discovery": on_verdicts(run)})
 
 
 def export(run: Run, *, version: str) -> dict[str, object]:
-    """Write a release's published photos into the workspace, those that are missing; a freeze may be killed before this."""
+    """Write a release's published photos into the workspace, those that are missing."""
     release = open_release(release_of(run, version))
-    exported = freeze_photos.export_photos(release.entries, run.workspace, run.workspace.folder("photos"))
-    return {"version": version, "entries": len(release.entries), "digest": release.digest, **exported}
+    return {"version": version, **_export(run, release.entries), "digest": release.digest}
+
+
+def _export(run: Run, entries: pa.Table) -> dict[str, int]:
+    exported = freeze_photos.export_photos(entries, run.workspace, run.workspace.folder("photos"))
+    return {"entries": len(entries), **exported}
 
 
 def list_withdrawn(run: Run, *, private_key: Path) -> dict[str, int]:
