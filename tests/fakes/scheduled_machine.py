@@ -23,7 +23,7 @@ from counteranimal.models import registry
 from counteranimal.recipe import load_recipe
 from counteranimal.settings import Settings
 from counteranimal.steps.curation import crawl, dedupe
-from counteranimal.steps.publishing import export, freeze, release_of
+from counteranimal.steps.publishing import freeze, release_of
 from counteranimal.steps.rounds import close, plan, pull_recorded, push, sync
 from counteranimal.steps.run import Outcome, Run
 from counteranimal.steps.splitting import REBUILD
@@ -36,9 +36,9 @@ Step = Callable[..., Outcome]
 
 
 def frozen(run: Run, *, version: str, private_key: Path) -> Outcome:
-    """Freeze, or export the photos of a release that a killed freeze has published already, as the demo does."""
+    """Freeze, unless a killed freeze has published the release already, with its photos."""
     if release_of(run, version).exists():
-        return Outcome("freeze", export(run, version=version), "frozen already")
+        return Outcome("freeze", {}, "frozen already")
     return freeze(run, version=version, private_key=private_key)
 
 

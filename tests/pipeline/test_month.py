@@ -323,7 +323,7 @@ def assert_sound(month: Month) -> None:
     counted = conservation(workspace)
     counted.require_balance()
     assert counted.states.get("pending", 0) == 0
-    assert verify(month.home / "releases" / "1.0.0", public_key=None).ok
+    assert verify(month.home / "releases" / "1.0.0", public_key=None, photos=month.home / "photos").ok
 
 
 @pytest.fixture(scope="module")
