@@ -28,8 +28,8 @@ demo: install label-studio ## the main job, end to end, on real photos (LIVE=1: 
 test: install label-studio browser database check ## everything: gates, unit, server, browser and demo tests
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-soak: install label-studio database ## the long tests, on loopback only, an hour at most: 10,000 photos and 100 kills, the demo killed at every point
-	@timeout 3600 .venv/bin/python -m pytest --soak -s -p no:cacheprovider $(PYTEST_ARGS)
+soak: install label-studio browser database ## the long tests, on loopback only, two hours at most: 10,000 photos and 100 kills, the demo killed at every point, Prefect's servers away
+	@timeout 7200 .venv/bin/python -m pytest --soak -n 2 --dist loadfile -rP -p no:cacheprovider $(PYTEST_ARGS)
 
 check: install ## ruff, mypy strict, import layers, generated documents
 	@.venv/bin/ruff check .

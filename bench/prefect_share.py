@@ -10,7 +10,7 @@ Costs are CPU seconds of the flow's process and its server. Start-up is left out
 model's first load. Prefect's is what the server spends, and all that the flow does outside its steps, the artifacts' tables included;
 what its threads and the server spend while a model works is added by the second, as an idle flow shows it.
 
-`--quick`: 100 and 300 photos, and from these and the costs of a run and a second those of 20,000.
+`--quick`: 60 and 660 photos, and from these and the costs of a run and a second those of 20,000.
 """
 
 from __future__ import annotations

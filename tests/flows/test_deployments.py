@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from counteranimal.annotate.plan import plan
 from counteranimal.annotate.rounds import record_event
@@ -157,6 +158,14 @@ def test_a_freeze_that_is_not_approved_writes_nothing(rebuilt: Place, runs: Runs
     assert state["type"] == "CANCELLED"
     assert "7.0.0 was not approved" in state["message"]
     assert not (rebuilt.home / "releases" / "7.0.0").exists()
+
+
+@pytest.mark.case("G10")
+def test_no_deployment_fetches_its_source() -> None:
+    """Workers run the checkout they stand in: no step takes an address, a branch or any other text that could read as an option."""
+    assert yaml.safe_load(Path("prefect.yaml").read_text())["pull"] == [
+        {"prefect.deployments.steps.set_working_directory": {"directory": "{{ $PROJECT_ROOT }}"}}
+    ]
 
 
 def test_a_recipe_that_does_not_load_fails_the_run_in_a_sentence(
