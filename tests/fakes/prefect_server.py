@@ -113,6 +113,7 @@ class PrefectServer:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
             "PREFECT_CLI_PROMPT": "false",
+            "PREFECT_WORKER_QUERY_SECONDS": "2",  # ten, as by default, are mostly waited for
             "PROJECT_ROOT": str(REPOSITORY),
             **environment,
         }

@@ -118,6 +118,7 @@ def test_evaluation_covers_both_protocols_and_every_model(dogs_and_cats: Path, t
     assert page.endswith((out / "leaderboard.md").read_text(encoding="utf-8"))
 
 
+@pytest.mark.soak
 def test_breeds_freeze_with_no_pair(dogs_and_cats: Path, tmp_path: Path, shared_data: Path) -> None:
     """The same photos by breed have no class with enough photos on two backgrounds, and freeze all the same.
 
