@@ -32,10 +32,10 @@ DONE = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 class Runs:
     """The runs of the deployments, as Prefect's API tells of them."""
 
-    def __init__(self, server: PrefectServer) -> None:
-        self._url = server.url
+    def __init__(self, url: str, credentials: tuple[str, str]) -> None:
+        self._url = url
         self._session = requests.Session()
-        self._session.auth = server.credentials
+        self._session.auth = credentials
         # The server answers 503 while its SQLite database is busy, and Prefect's own client asks again.
         again = Retry(total=8, backoff_factor=0.3, status_forcelist=(503,), allowed_methods=None)
         self._session.mount("http://", HTTPAdapter(max_retries=again))
@@ -61,6 +61,12 @@ class Runs:
     def states(self) -> dict[str, str]:
         """Return the type of state of each run."""
         return {run["id"]: run["state_type"] for run in self.ask("/flow_runs/filter", {}).json()}
+
+    def actions_failed(self, automation: str) -> int:
+        """Return how often an action of an automation failed."""
+        wanted = {"filter": {"event": {"name": ["prefect.automation.action.failed"]}}}
+        events = self.ask("/events/filter", wanted).json()["events"]
+        return sum(event["resource"]["prefect.resource.name"] == automation for event in events)
 
     def state(self, run: str) -> dict[str, Any]:
         """Return the state of a run."""
@@ -117,7 +123,7 @@ class PrefectServer:
             "PROJECT_ROOT": str(REPOSITORY),
             **environment,
         }
-        self.runs = Runs(self)
+        self.runs = Runs(self.url, self.credentials)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:

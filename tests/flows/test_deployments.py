@@ -191,6 +191,17 @@ def test_a_recipe_that_does_not_load_fails_the_run_in_a_sentence(
     assert str(missing) in runs.of("rebuild-splits")[-1]["state"]["message"]
 
 
+def test_a_run_whose_figures_cannot_be_computed_fails_at_once(runs: Runs, tmp_path: Path) -> None:
+    """An artifact is tried again for minutes while the server is away, but not where the workspace has nothing to show."""
+    run = runs.start(
+        "freeze-release", recipe=str(recipe_of(tmp_path, "127.0.0.1:1", 1)), home=str(tmp_path / "home")
+    ).json()["id"]
+    state = runs.until(run, *DONE)
+    assert state["type"] == "FAILED"
+    assert "run `counteranimal crawl` first" in state["message"]
+    assert runs.artifacts(run) == {}
+
+
 @pytest.mark.parametrize(
     ("flow", "given"),
     [
@@ -215,7 +226,7 @@ def test_a_run_that_crashes_each_time_is_restarted_three_times(prefect_server: P
     crash = {"state": {"type": "CRASHED", "message": "killed"}, "force": True}
     others = {run["id"] for run in runs.of("evaluate-release")}
     first = runs.start("evaluate-release", version="3.2.1").json()["id"]
-    seen = {*others, first}
+    seen, failed = {*others, first}, runs.actions_failed("restart-crashed-runs")
     runs.ask(f"/flow_runs/{first}/set_state", crash)
     for restart in (1, 2, 3):
         deadline = time.monotonic() + 60
@@ -225,7 +236,7 @@ def test_a_run_that_crashes_each_time_is_restarted_three_times(prefect_server: P
         assert [(run["parameters"]["restarts"], run["parameters"]["version"]) for run in new] == [(restart, "3.2.1")]
         seen.add(new[0]["id"])
         runs.ask(f"/flow_runs/{new[0]['id']}/set_state", crash)
-    time.sleep(5)
+    until(lambda: runs.actions_failed("restart-crashed-runs") == failed + 1, 60)
     assert {run["id"] for run in runs.of("evaluate-release")} == seen
 
 
