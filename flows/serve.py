@@ -13,23 +13,21 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import httpx
 import typer
 import yaml  # type: ignore[import-untyped]
 
 from counteranimal.cli.common import Home, RecipeFile, verb
 from counteranimal.cli.schedule import Check, Port
-from counteranimal.errors import EnvironmentFailure, MissingDependency
+from counteranimal.errors import EnvironmentFailure
 from counteranimal.recipe import load_recipe
 from counteranimal.settings import load_settings
-from flows.tethered import end, in_time, start, tethered
+from flows.tethered import end, in_time, start
 
 __all__ = ["main"]
 
@@ -37,7 +35,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PREFECT = Path(sys.executable).with_name("prefect")
 POOLS = ("counteranimal", "counteranimal-gpu")
 PATIENCE = 180.0
-# Seconds between looks at the workers; one that died is started again, at most this often.
+# Seconds between looks at the server and the workers; one that died is started again, at most this often.
 _LOOK = 5.0
 _AUTOMATIONS = REPOSITORY / "flows" / "automations.yaml"
 
@@ -117,16 +115,32 @@ def _port(wanted: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _refuses_strangers(url: str) -> None:
-    ask = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with ask.open(f"{url}/admin/version", timeout=10):
+class Api:
+    """The server's REST API: a question costs milliseconds, where each `prefect` command takes seconds to start."""
+
+    def __init__(self, url: str, credentials: str | None = None) -> None:
+        name, _, word = (credentials or "").partition(":")
+        # On loopback, so no proxy. SQLite lets one write at a time, so an answer may take a while.
+        self._client = httpx.Client(
+            base_url=url, auth=(name, word) if credentials else None, trust_env=False, timeout=60.0
+        )
+
+    def ask(self, method: str, path: str, content: object = None, *, status: int | None = None) -> httpx.Response:
+        """Return the answer; raises EnvironmentFailure for an error, unless it has this status, and where none comes."""
+        try:
+            answer = self._client.request(method, path, json=content)
+        except httpx.TransportError as error:
+            raise EnvironmentFailure(f"Prefect's server does not answer {method} {path}: {error}") from error
+        if not answer.is_success and answer.status_code != status:
             raise EnvironmentFailure(
-                f"{url} answers without credentials; stop it and look at PREFECT_* in the environment"
+                f"Prefect's server answers {answer.status_code} to {method} {path}: {answer.text[:300]}"
             )
-    except urllib.error.HTTPError as error:
-        if error.code != 401:
-            raise EnvironmentFailure(f"{url} answers {error.code} without credentials, not 401") from error
+        return answer
+
+
+def _refuses_strangers(url: str) -> None:
+    if Api(url).ask("GET", "/admin/version", status=401).is_success:
+        raise EnvironmentFailure(f"{url} answers without credentials; stop it and look at PREFECT_* in the environment")
 
 
 def _deployments(home: Path, parameters: Mapping[str, str], *, scheduled: bool) -> Path:
@@ -144,35 +158,66 @@ def _deployments(home: Path, parameters: Mapping[str, str], *, scheduled: bool) 
 
 
 def _equip(place: Place, parameters: Mapping[str, str], *, scheduled: bool) -> None:
-    """Make the server's pools, deployments and automations; those of an earlier start are replaced."""
+    """Make the server's pools, deployments and automations; deployments and automations of an earlier start are replaced."""
+    api = Api(place.url, place.environment["PREFECT_API_AUTH_STRING"])
     for pool in POOLS:
-        place.prefect("work-pool", "create", pool, "--type", "process", "--overwrite")
+        api.ask("POST", "/work_pools/", {"name": pool, "type": "process"}, status=409)  # it may be there
     written = _deployments(place.home, parameters, scheduled=scheduled)
     place.prefect("deploy", "--all", "--prefect-file", str(written))
-    listed = place.prefect("automation", "ls")
     for automation in yaml.safe_load(_AUTOMATIONS.read_text(encoding="utf-8"))["automations"]:
-        if automation["name"] in listed:
-            place.prefect("automation", "delete", automation["name"])
-    place.prefect("automation", "create", "--from-file", str(_AUTOMATIONS))
+        for earlier in api.ask(
+            "POST", "/automations/filter", {"automations": {"name": {"any_": [automation["name"]]}}}
+        ).json():
+            api.ask("DELETE", f"/automations/{earlier['id']}")
+        api.ask("POST", "/automations/", automation)
 
 
-def _worker(place: Place, pool: str) -> subprocess.Popen[bytes]:
-    command = [str(PREFECT), "worker", "start", "--pool", pool]
-    return start(command, environment=place.environment, log=place.log, folder=REPOSITORY)
+class Held:
+    """The server and its workers, as long as the context: what dies is started again, all of it ends with the context."""
 
+    def __init__(self, place: Place, port: int) -> None:
+        self._place = place
+        self._commands: dict[str, list[str]] = {
+            "server": ["server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            **{pool: ["worker", "start", "--pool", pool] for pool in POOLS},
+        }
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-def _end_all(workers: Mapping[str, subprocess.Popen[bytes]]) -> None:
-    for worker in workers.values():
-        end(worker)
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(self, *reason: object) -> None:
+        while self._running:
+            end(self._running.popitem()[1])  # the server, which came first, last
 
-def _keep_working(place: Place, server: subprocess.Popen[bytes], workers: dict[str, subprocess.Popen[bytes]]) -> None:
-    """Start workers again that died, until the server ends, which only an interrupt should make it do."""
-    while server.poll() is None:
-        time.sleep(_LOOK)
-        for pool in [pool for pool, worker in workers.items() if worker.poll() is not None]:
-            workers[pool] = _worker(place, pool)
-    raise EnvironmentFailure(f"the server has ended by itself; its words are in {place.log}; run the command again")
+    def server(self) -> None:
+        """Start the server and wait until it answers; raises EnvironmentFailure if it does not."""
+        self._start("server")
+        if not in_time(self._place.url, self._running["server"], patience=PATIENCE):
+            raise EnvironmentFailure(
+                f"Prefect's server does not come up at {self._place.url}; its words are in {self._place.log}"
+            )
+
+    def workers(self) -> None:
+        """Start a worker for each pool."""
+        for pool in POOLS:
+            self._start(pool)
+
+    def keep(self) -> None:
+        """Start again whatever dies, until an interrupt; runs outlive minutes without a server."""
+        while True:
+            time.sleep(_LOOK)
+            for name in [name for name, process in self._running.items() if process.poll() is not None]:
+                if name == "server":
+                    self.server()
+                else:
+                    self._start(name)
+
+    def _start(self, name: str) -> None:
+        command = [str(PREFECT), *self._commands[name]]
+        self._running[name] = start(
+            command, environment=self._place.environment, log=self._place.log, folder=REPOSITORY
+        )
 
 
 @verb
@@ -180,22 +225,15 @@ def main(recipe_file: RecipeFile, home: Home = None, port: Port = 4200, check: C
     """Serve the recipe's schedules from this machine until Ctrl-C; the page of runs asks for the name and password kept beside it."""
     # What a service manager sends ends everything as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if not PREFECT.exists():
-        raise MissingDependency("Prefect is missing; run pip install 'counteranimal[flows]'")
     load_recipe(recipe_file)
     workspace = load_settings(home=home).home.resolve()
     number = _port(0 if check else port)
     place = Place.of(workspace / "prefect", number)
-    workers: dict[str, subprocess.Popen[bytes]] = {}
-    command = [str(PREFECT), "server", "start", "--host", "127.0.0.1", "--port", str(number)]
-    with ExitStack() as stack:
-        server = stack.enter_context(tethered(command, environment=place.environment, log=place.log, folder=REPOSITORY))
-        stack.callback(_end_all, workers)
-        if not in_time(place.url, server, patience=PATIENCE):
-            raise EnvironmentFailure(f"Prefect's server does not come up at {place.url}; its words are in {place.log}")
+    with Held(place, number) as held:
+        held.server()
         _refuses_strangers(place.url)
         _equip(place, {"recipe": str(recipe_file.resolve()), "home": str(workspace)}, scheduled=not check)
-        workers.update((pool, _worker(place, pool)) for pool in POOLS)
+        held.workers()
         if check:
             place.prefect("deployment", "run", "smoke/default", "--watch")
             typer.echo(
@@ -205,7 +243,7 @@ def main(recipe_file: RecipeFile, home: Home = None, port: Port = 4200, check: C
         typer.echo(
             f"serving at {place.url.removesuffix('/api')}, credentials in {place.home / 'credentials'}; Ctrl-C ends all of it"
         )
-        _keep_working(place, server, workers)
+        held.keep()
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from counteranimal.workspace import Workspace
+from flows.tethered import in_time
+from tests.fakes.prefect_server import Runs
 from tests.processes import left_over, processes_of, until
 
 pytestmark = [pytest.mark.prefect, pytest.mark.shared, pytest.mark.soak, pytest.mark.timeout(900)]
@@ -26,32 +27,14 @@ HEARTBEAT = 60.0
 
 
 class Served:
-    """A serving project: its API, and its processes."""
+    """A serving project: its runs, and its processes."""
 
     def __init__(self, process: subprocess.Popen[str], home: Path) -> None:
         self.process, self.home = process, home
         assert process.stdout is not None
         self.url = process.stdout.readline().split()[2].rstrip(",") + "/api"
         name, _, word = (home / "prefect" / "credentials").read_text().partition(":")
-        self.credentials = (name, word)
-
-    def ask(self, path: str, question: dict[str, Any]) -> Any:
-        """Return the API's answer."""
-        answer = requests.post(f"{self.url}{path}", json=question, auth=self.credentials, timeout=30)
-        answer.raise_for_status()
-        return answer.json()
-
-    def start(self, flow: str, deployment: str) -> str:
-        """Start a run and return its id."""
-        found = self.ask(
-            "/deployments/filter",
-            {"deployments": {"name": {"any_": [deployment]}}, "flows": {"name": {"any_": [flow]}}},
-        )
-        return str(self.ask(f"/deployments/{found[0]['id']}/create_flow_run", {})["id"])
-
-    def states(self) -> dict[str, str]:
-        """Return the type of state of each run."""
-        return {run["id"]: run["state_type"] for run in self.ask("/flow_runs/filter", {})}
+        self.runs = Runs(self.url, (name, word))
 
 
 @contextlib.contextmanager
@@ -79,14 +62,14 @@ def served(tmp_path: Path, shared_data: Path) -> Iterator[Served]:
 @pytest.mark.case("G14")
 def test_a_killed_worker_and_its_run_are_replaced_without_a_hand(served: Served, tmp_path: Path) -> None:
     """The run is marked crashed within three heartbeats and some slack, a new one ends well, and each photo stands there once."""
-    first = served.start("crawl-candidates", "weekly")
-    until(lambda: served.states().get(first) == "RUNNING", 120)
+    first = str(served.runs.start("crawl-candidates").json()["id"])
+    until(lambda: served.runs.states().get(first) == "RUNNING", 120)
     for pid in [*processes_of(tmp_path, "worker\0start\0--pool\0counteranimal\0"), *processes_of(tmp_path, first)]:
         os.kill(pid, signal.SIGKILL)
-    until(lambda: served.states()[first] == "CRASHED", 3 * HEARTBEAT + 60)
-    until(lambda: [run for run, state in served.states().items() if run != first and state == "COMPLETED"], 180)
+    until(lambda: served.runs.states()[first] == "CRASHED", 3 * HEARTBEAT + 60)
+    until(lambda: [run for run, state in served.runs.states().items() if run != first and state == "COMPLETED"], 180)
     # The server's scheduler has written the runs to come: those of each week and hour.
-    assert "SCHEDULED" in served.states().values()
+    assert "SCHEDULED" in served.runs.states().values()
     stored = [row["photo_id"] for row in Workspace(served.home).journal.rows("stored")]
     assert len(stored) == len(set(stored)) > 0
     served.process.send_signal(signal.SIGINT)
@@ -94,9 +77,16 @@ def test_a_killed_worker_and_its_run_are_replaced_without_a_hand(served: Served,
     assert left_over(tmp_path) == []
 
 
+@pytest.mark.case("G03")
 @pytest.mark.case("G14")
-def test_a_killed_serve_leaves_no_process(served: Served, tmp_path: Path) -> None:
-    """Server and workers notice that nobody holds them any more, and the port is free again."""
+def test_a_killed_server_is_started_again_and_a_killed_serve_leaves_no_process(served: Served, tmp_path: Path) -> None:
+    """A worker that waited for the server goes on; and all of them notice when nobody holds them any more."""
+    before = processes_of(tmp_path, "server\0start\0")
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: set(processes_of(tmp_path, "server\0start\0")) - set(before), 60)
+    in_time(served.url, served.process, patience=120)
+    served.runs.done("smoke")
     served.process.kill()
     served.process.wait(timeout=60)
     assert left_over(tmp_path, patience=60) == []
@@ -107,7 +97,7 @@ def test_what_came_due_while_nothing_was_up_is_made_up_for_once(tmp_path: Path, 
     """The machine was off for three runs of each schedule: the next `serve` runs each deployment once, and the schedules go on."""
     begun = datetime.now(UTC).isoformat()
     with serving(tmp_path) as served:
-        until(lambda: Counter(served.states().values())["SCHEDULED"] >= 6, 180)
+        until(lambda: Counter(served.runs.states().values())["SCHEDULED"] >= 6, 180)
     with contextlib.closing(sqlite3.connect(served.home / "prefect" / "prefect.db")) as database:
         # As if time had passed: the first three runs of each are due, those of the hourly deployment later than the weekly ones.
         database.execute(
@@ -121,7 +111,9 @@ def test_what_came_due_while_nothing_was_up_is_made_up_for_once(tmp_path: Path, 
     with serving(tmp_path) as served:
 
         def late() -> list[dict[str, Any]]:
-            return [run for run in served.ask("/flow_runs/filter", {}) if run["expected_start_time"] < begun]
+            return [
+                run for run in served.runs.ask("/flow_runs/filter", {}).json() if run["expected_start_time"] < begun
+            ]
 
         until(lambda: {run["state_type"] for run in late()} <= {"COMPLETED", "FAILED", "CANCELLED"}, 400)
         ran = [run for run in late() if run["state_type"] != "CANCELLED"]
@@ -130,4 +122,4 @@ def test_what_came_due_while_nothing_was_up_is_made_up_for_once(tmp_path: Path, 
         # Both may begin at the same moment, on one workspace; then the other one's turn comes with its next schedule.
         assert all(run["state_type"] == "COMPLETED" or "in use" in run["state"]["message"] for run in ran)
         assert "COMPLETED" in {run["state_type"] for run in ran}
-        assert "SCHEDULED" in served.states().values()
+        assert "SCHEDULED" in served.runs.states().values()

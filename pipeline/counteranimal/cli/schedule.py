@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from counteranimal.cli.common import Home, RecipeFile, verb
+from counteranimal.errors import MissingDependency
 from counteranimal.resources import resource
 
 __all__ = ["Check", "Port", "register"]
@@ -36,6 +38,8 @@ def serve(
     check: Check = False,
 ) -> None:
     """Start a Prefect server, its pools, workers and deployments on this machine; Ctrl-C ends all of it."""
+    if find_spec("prefect") is None:
+        raise MissingDependency("Prefect is missing; run pip install 'counteranimal[flows]'")
     root = str(resource("flows").parent)
     options = ["--recipe", str(recipe_file.resolve()), "--port", str(port)]
     options += ["--home", str(home.resolve())] if home else []
