@@ -10,7 +10,7 @@ Costs are CPU seconds of the flow's process and its server. Start-up is left out
 model's first load. Prefect's is what the server spends, and all that the flow does outside its steps, the artifacts' tables included;
 what its threads and the server spend while a model works is added by the second, as an idle flow shows it.
 
-`--quick`: 60 and 660 photos, and from these and the costs of a run and a second those of 20,000.
+`--quick`: the costs of a run, a task, an idle second and a photo, measured with 20 and 460 photos, and from these the costs of 20,000.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.measure import Figure, cpu_seconds
 
+Costs = dict[str, float]
 # The names that Prefect reads once, when it is imported.
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -46,17 +47,15 @@ QUIET = {
     "PREFECT_LOGGING_LEVEL": "WARNING",
 }
 PHOTOS = 20_000
-QUICK = (60, 660)
-WARM = 20
+WHOLE, QUICK = (20, PHOTOS), (20, 460)
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
 MODEL = "stand-in"
 CLASSES = 45
 BACKGROUNDS = ("grass", "tree", "ground", "sand", "snow", "road", "water", "sky")
 SIZE = (500, 375)
 BATCH = 500
-SEEN = 8  # photos whose features are dealt out to all
-PASSES = 20  # photos whose forward passes are measured
-TASKS, RUNS, IDLE = 10, 3, 6.0
+SEEN = 8  # photos whose passes are measured and whose features are dealt out to all
+TASKS, RUNS, IDLE = 10, 2, 3.0
 
 
 def recipe() -> str:
@@ -96,8 +95,11 @@ def candidates(numbers: range) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
-def fill(home: Path, number: int) -> None:
-    """Store and journal the photos, record two votes on each that is kept, and leave no table but the features that are given."""
+def fill(home: Path, number: int) -> float:
+    """Store and journal the photos, record two votes on each that is kept, and leave no table but the features that are given.
+
+    Returns the CPU seconds of the passes of one photo.
+    """
     from counteranimal.recipe import load_recipe
     from counteranimal.settings import Settings
     from counteranimal.steps.curation import dedupe
@@ -136,48 +138,41 @@ def fill(home: Path, number: int) -> None:
     votes.write_text("\n".join(["sha256,background_1,flags_1,background_2,flags_2", *lines]) + "\n")
     pull_recorded(run, path=votes, mapping="shared", round_id="recorded")
     forget(home)
-    give_features(run, sorted(photo_ids))
+    return give_features(run, sorted(photo_ids))
 
 
-def readers(settings: Any) -> list[tuple[Any, str]]:
+@functools.cache
+def readers() -> list[tuple[Any, str]]:
     """Return who looks at a photo in which view: the trunk's scene reader for the background, the trunk for the class."""
     from counteranimal.models import load_model
+    from counteranimal.settings import Settings
 
-    model: Any = load_model(MODEL, settings=settings)
+    model: Any = load_model(MODEL, settings=Settings(workers=1))
     return [(model.scene_reader(), "whole"), (model.trunk(), "centre")]
 
 
-def give_features(run: Any, photo_ids: list[str]) -> None:
-    """Write features of both views in parts as the stage does, those of a few photos dealt out to all."""
+def give_features(run: Any, photo_ids: list[str]) -> float:
+    """Write features of both views in parts as the stage does, those of a few photos dealt out to all.
+
+    Returns the CPU seconds that both views of one of the few cost, as the stage embeds them.
+    """
     from counteranimal import tables
     from counteranimal.models.embeddings import PART, embed, embedding_key
     from counteranimal.pool import shards_of
     from counteranimal.workspace import Parts
 
-    seen = photo_ids[:SEEN]
-    for reader, view in readers(run.settings):
-        few = Parts(run.workspace.home / "seen" / view, "embeddings")
-        embed(reader, seen, read=run.workspace.blobs.read, parts=few, settings=run.settings, view=view)
-        found, parts = few.view(seen), run.workspace.parts("embeddings", embedding_key(reader, view))
+    few, spent = photo_ids[:SEEN], 0.0
+    for reader, view in readers():
+        folder = run.workspace.home / "seen" / view
+        work = functools.partial(embed, reader, read=run.workspace.blobs.read, settings=run.settings, view=view)
+        work(few[:2], parts=Parts(folder / "warm", "embeddings"))
+        seen = Parts(folder, "embeddings")
+        spent += cpu_seconds(functools.partial(work, few, parts=seen))[0] / SEEN
+        found, parts = seen.view(few), run.workspace.parts("embeddings", embedding_key(reader, view))
         for ids in shards_of(photo_ids, PART):
             dealt = found.take(pa.array(np.arange(len(ids)) % len(found)))
             parts.write(tables.conform("embeddings", dealt.set_column(0, "photo_id", pa.array(ids, pa.string()))))
-
-
-def a_pass() -> float:
-    """Return the CPU seconds that both views of a photo cost, as the stage embeds them."""
-    from counteranimal.models.embeddings import embed
-    from counteranimal.settings import Settings
-    from counteranimal.workspace import Parts
-
-    photos, spent, settings = {f"{n:064x}": drawn(n) for n in range(PASSES)}, 0.0, Settings(workers=1)
-    with tempfile.TemporaryDirectory() as folder:
-        for reader, view in readers(settings):
-            parts = Parts(Path(folder) / view, "embeddings")
-            work = functools.partial(embed, reader, read=photos.__getitem__, parts=parts, settings=settings, view=view)
-            work(list(photos)[:4])  # warm
-            spent += cpu_seconds(functools.partial(work, list(photos)))[0]
-    return spent / (PASSES - 4)
+    return spent
 
 
 def own() -> float:
@@ -198,6 +193,9 @@ def served(home: Path) -> Iterator[None]:
     from flows.temporary_server import temporary_server
 
     with temporary_server(home) as server:
+        import torch  # while the server starts
+
+        torch.set_num_threads(1)
         server.wait()
         from flows.smoke import smoke
 
@@ -205,7 +203,7 @@ def served(home: Path) -> Iterator[None]:
         yield
 
 
-def rebuilt(home: Path) -> dict[str, float]:
+def rebuilt(home: Path) -> Costs:
     """Run the shipped flow and return its CPU seconds: of each step, of all steps, outside of them, of the server; and seconds of wall time."""
     import flows.rebuild_splits as shipped
 
@@ -233,7 +231,7 @@ def rebuilt(home: Path) -> dict[str, float]:
     return {**steps, "steps": inside, "outside": total - inside, "server": servers() - at_server, "wall": wall}
 
 
-def flows_cost() -> dict[str, float]:
+def flows_cost() -> Costs:
     """Return the CPU seconds, server and all, of a run, of a task in it, and of a second in which a task only waits."""
     from prefect import flow
 
@@ -270,13 +268,12 @@ def flows_cost() -> dict[str, float]:
     return {"run": one - task, "task": task, "second": idle / IDLE}
 
 
-def both(home: Path, number: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the costs of the first rebuild of so many photos, and of one more; a folder that was filled before is used again."""
+def prepared(home: Path, number: int) -> Path:
+    """Return a workspace of so many photos as a crawl leaves it; a folder that was filled before is used again."""
     if not (home / "filled").exists():
-        fill(home, number)
-        (home / "filled").touch()
+        (home / "filled").write_text(str(fill(home, number)))
     forget(home)
-    return rebuilt(home), rebuilt(home)
+    return home
 
 
 def forget(home: Path) -> None:
@@ -286,13 +283,27 @@ def forget(home: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def grown(found: list[tuple[int, dict[str, float]]], number: int) -> dict[str, float]:
-    """Return the costs at a number of photos, on the line through those at two."""
-    (few, at_few), (many, at_many) = found
-    return {name: at_few[name] + (at_many[name] - at_few[name]) * (number - few) / (many - few) for name in at_few}
+def grown(few: Costs, first: Costs, again: Costs, sizes: tuple[int, int]) -> Costs:
+    """Return a first rebuild of all photos: what one more of so many costs by the line through two sizes, and what is new by the photo.
+
+    `few` is one more rebuild of few photos; `first` and `again` are of more.
+    """
+    more = unchanged(few, again, sizes)
+    return {name: more[name] + (first[name] - again[name]) * PHOTOS / sizes[1] for name in few}
 
 
-def report(first: dict[str, float], again: dict[str, float], passes: float, cost: dict[str, float]) -> None:
+def unchanged(few: Costs, again: Costs, sizes: tuple[int, int]) -> Costs:
+    """Return one more rebuild of all photos, on the line through two sizes."""
+    photo = (PHOTOS - sizes[0]) / (sizes[1] - sizes[0])
+    return {name: few[name] + (again[name] - few[name]) * photo for name in few}
+
+
+def computed(costs: Costs, cost: Costs) -> Costs:
+    """Return the costs with Prefect's from those of a run, its tasks (five steps, two artifacts) and the seconds that the steps take."""
+    return {**costs, "outside": cost["run"] + 7 * cost["task"], "server": cost["second"] * costs["steps"]}
+
+
+def report(first: Costs, again: Costs, passes: float, cost: Costs) -> None:
     """Print the costs by step, then the figures."""
     names = [name for name in first if name not in {"steps", "wall"}]
     print(
@@ -329,23 +340,21 @@ def main() -> None:
         "--folder", type=Path, help="where the made-up workspaces are put and kept (default: a temporary folder)"
     )
     given = parser.parse_args()
-    sizes = QUICK if given.quick else (PHOTOS,)
+    sizes = QUICK if given.quick else WHOLE
     with ExitStack() as stack:
         folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         os.environ |= {**QUIET, "COUNTERANIMAL_WORKERS": "1", "PREFECT_HOME": str(folder / "prefect")}
         stack.enter_context(served(folder / "prefect"))
 
-        import torch  # isort: skip
-
-        torch.set_num_threads(1)
-        cost, passes = flows_cost(), a_pass()
-        with tempfile.TemporaryDirectory() as warm:
-            both(Path(warm) / "home", WARM)
-        found = [(number, both(folder / str(number), number)) for number in sizes]
+        cost = flows_cost()
+        homes = [folder / str(number) for number in sizes]
+        rebuilt(prepared(homes[0], sizes[0]))  # with first loads
+        few = rebuilt(homes[0])
+        first, again = rebuilt(prepared(homes[1], sizes[1])), rebuilt(homes[1])
+        passes = float((homes[1] / "filled").read_text())
     if given.quick:
-        first, again = (grown([(number, pair[which]) for number, pair in found], PHOTOS) for which in (0, 1))
-    else:
-        first, again = found[0][1]
+        first = computed(grown(few, first, again, sizes), cost)
+        again = computed(unchanged(few, again, sizes), cost)
     report(first, again, passes, cost)
 
 

@@ -35,6 +35,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PREFECT = Path(sys.executable).with_name("prefect")
 POOLS = ("counteranimal", "counteranimal-gpu")
 PATIENCE = 180.0
+# Seconds between questions to a busy server, a minute in all.
+_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 # Seconds between looks at the server and the workers; one that died is started again, at most this often.
 _LOOK = 5.0
 _AUTOMATIONS = REPOSITORY / "flows" / "automations.yaml"
@@ -126,16 +128,23 @@ class Api:
         )
 
     def ask(self, method: str, path: str, content: object = None, *, status: int | None = None) -> httpx.Response:
-        """Return the answer; raises EnvironmentFailure for an error, unless it has this status, and where none comes."""
-        try:
-            answer = self._client.request(method, path, json=content)
-        except httpx.TransportError as error:
-            raise EnvironmentFailure(f"Prefect's server does not answer {method} {path}: {error}") from error
-        if not answer.is_success and answer.status_code != status:
-            raise EnvironmentFailure(
-                f"Prefect's server answers {answer.status_code} to {method} {path}: {answer.text[:300]}"
-            )
-        return answer
+        """Return the answer; raises EnvironmentFailure for an error, unless it has this status, and where none comes.
+
+        The server answers 503 while its SQLite database is busy, as it is when it starts with many late runs; then it is asked again.
+        """
+        for wait in (*_WAITS, 0.0):
+            try:
+                answer = self._client.request(method, path, json=content)
+            except httpx.TransportError as error:
+                raise EnvironmentFailure(f"Prefect's server does not answer {method} {path}: {error}") from error
+            if answer.is_success or answer.status_code == status:
+                return answer
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(wait)
+        raise EnvironmentFailure(
+            f"Prefect's server answers {answer.status_code} to {method} {path}: {answer.text[:300]}"
+        )
 
 
 def _refuses_strangers(url: str) -> None:
