@@ -7,47 +7,16 @@ import re
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from counteranimal.cli import app
 from counteranimal.cli.round_text import pull_text, push_text
-from counteranimal.workspace import Workspace
+from tests.fakes.command_line import enter, said
 from tests.fakes.photo_pool import fill
-
-RECIPE = """
-name = "small"
-[licences]
-allow = ["CC0-1.0"]
-[[sources]]
-name = "folder"
-kind = "folder"
-[sources.options]
-folder = "."
-[[classes]]
-id = "cat"
-name = "cat"
-imagenet = [281, 282]
-[[classes]]
-id = "dog"
-name = "dog"
-imagenet = [151, 152]
-"""
 
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Forty kept photos in the workspace of the working folder, and a recipe."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COUNTERANIMAL_HOME", "home")
-    monkeypatch.setenv("COUNTERANIMAL_RECIPE", "recipe.toml")
-    Path("recipe.toml").write_text(RECIPE)
-    return fill(Workspace(tmp_path / "home"), 40)
-
-
-def said(command: str) -> str:
-    result = CliRunner().invoke(app, command.split())
-    assert result.exit_code == 0, result.output
-    return result.stdout
+    return fill(enter(tmp_path, monkeypatch), 40)
 
 
 def test_a_plan_tells_votes_gold_seed_hours_and_what_is_still_needed(photos: list[str]) -> None:

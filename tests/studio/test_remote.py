@@ -18,14 +18,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from playwright.sync_api import sync_playwright
-from typer.testing import CliRunner
 
 from counteranimal.annotate.answers import Answer, to_result
 from counteranimal.annotate.rounds import load_round
 from counteranimal.annotate.server import StudioServer
 from counteranimal.annotate.studio import LabelStudioServer
-from counteranimal.cli import app
 from counteranimal.workspace import Workspace
+from tests.fakes.command_line import enter, run, said
 from tests.fakes.labelling_room import CHROMIUM, SWITCHES, log_in, store, take_place
 from tests.fakes.other_machine import Machine, other_machine
 from tests.studio_fixtures import VENV, personal_token
@@ -33,37 +32,6 @@ from tests.studio_fixtures import VENV, personal_token
 pytestmark = [pytest.mark.studio, pytest.mark.xdist_group("label-studio")]
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "run-a-round.md"
-RECIPE = """
-name = "small"
-[licences]
-allow = ["CC0-1.0"]
-[[sources]]
-name = "folder"
-kind = "folder"
-[sources.options]
-folder = "."
-[annotate]
-votes_per_photo = 1
-[[classes]]
-id = "cat"
-name = "cat"
-imagenet = [281, 282]
-[[classes]]
-id = "dog"
-name = "dog"
-imagenet = [151, 152]
-"""
-
-
-def run(command: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, command.split())
-    return result.exit_code, result.output
-
-
-def said(command: str) -> str:
-    code, text = run(command)
-    assert code == 0, text
-    return text
 
 
 def wrong(text: str) -> set[str]:
@@ -80,11 +48,7 @@ def free_port(host: str) -> int:
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """Three photos with bytes, in the workspace of the working folder, and a recipe for one person a photo."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COUNTERANIMAL_HOME", "home")
-    monkeypatch.setenv("COUNTERANIMAL_RECIPE", "recipe.toml")
-    Path("recipe.toml").write_text(RECIPE)
-    found = Workspace(tmp_path / "home")
+    found = enter(tmp_path, monkeypatch, votes_per_photo=1)
     store(found, 3)
     return found
 
