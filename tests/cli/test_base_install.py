@@ -45,10 +45,11 @@ def test_a_release_is_verified_without_any_extra(released: Released, tmp_path: P
 
 
 def test_verbs_that_need_an_extra_name_it(tmp_path: Path) -> None:
-    """Asking an API and looking at a Label Studio server end with 4 and the extra to install."""
+    """Asking an API, looking at a Label Studio server and serving schedules end with 4 and the extra to install."""
     (tmp_path / "r.toml").write_text(
         'name = "r"\n[[sources]]\nname = "inat"\nkind = "inaturalist"\nhosts = ["api.inaturalist.org"]\n'
         '[[classes]]\nid = "fox"\nname = "fox"\nimagenet = [277]\ntaxa = [{ name = "Vulpes vulpes" }]\n'
     )
     assert "install counteranimal[crawl]" in run("recipe", "pin", "r.toml", at=tmp_path, code=4)
     assert "counteranimal[annotate]" in run("label-studio", "doctor", at=tmp_path, code=4)
+    assert "counteranimal[flows]" in run("serve", "-r", "r.toml", at=tmp_path, code=4)

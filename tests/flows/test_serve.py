@@ -10,9 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from counteranimal.cli import app, schedule
 from tests.processes import left_over
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
@@ -75,11 +73,3 @@ def test_a_recipe_that_is_not_there_is_told_before_anything_starts(tmp_path: Pat
     done = _serve(tmp_path, "-r", str(tmp_path / "absent.toml"), "--home", str(tmp_path / "home"))
     assert done.returncode == 2, done.stderr
     assert not (tmp_path / "home" / "prefect").exists()
-
-
-def test_without_prefect_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The base install has the verb, and one sentence says what it needs."""
-    monkeypatch.setattr(schedule, "find_spec", lambda _: None)
-    done = CliRunner().invoke(app, ["serve", "-r", "data_manifest/recipes/breeds.toml"])
-    assert done.exit_code == 4
-    assert "counteranimal[flows]" in done.stderr
