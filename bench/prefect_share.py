@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -187,22 +187,6 @@ def servers() -> float:
     return sum(times.user + times.system + times.children_user + times.children_system for times in found)
 
 
-@contextmanager
-def served(home: Path) -> Iterator[None]:
-    """Bring up a server and Prefect, and run a first flow."""
-    from flows.temporary_server import temporary_server
-
-    with temporary_server(home) as server:
-        import torch  # while the server starts
-
-        torch.set_num_threads(1)
-        server.wait()
-        from flows.smoke import smoke
-
-        smoke()
-        yield
-
-
 def rebuilt(home: Path) -> Costs:
     """Run the shipped flow and return its CPU seconds: of each step, of all steps, outside of them, of the server; and seconds of wall time."""
     import flows.rebuild_splits as shipped
@@ -344,14 +328,22 @@ def main() -> None:
     with ExitStack() as stack:
         folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         os.environ |= {**QUIET, "COUNTERANIMAL_WORKERS": "1", "PREFECT_HOME": str(folder / "prefect")}
-        stack.enter_context(served(folder / "prefect"))
+        from flows.temporary_server import temporary_server  # Prefect reads the environment when it is imported
 
+        server = stack.enter_context(temporary_server(folder / "prefect"))
+        import torch
+
+        torch.set_num_threads(1)
+        few_home, home = (prepared(folder / str(number), number) for number in sizes)  # while the server starts
+        server.wait()
+        from flows.smoke import smoke
+
+        smoke()
         cost = flows_cost()
-        homes = [folder / str(number) for number in sizes]
-        rebuilt(prepared(homes[0], sizes[0]))  # with first loads
-        few = rebuilt(homes[0])
-        first, again = rebuilt(prepared(homes[1], sizes[1])), rebuilt(homes[1])
-        passes = float((homes[1] / "filled").read_text())
+        rebuilt(few_home)  # with first loads
+        few = rebuilt(few_home)
+        first, again = rebuilt(home), rebuilt(home)
+        passes = float((home / "filled").read_text())
     if given.quick:
         first = computed(grown(few, first, again, sizes), cost)
         again = computed(unchanged(few, again, sizes), cost)
