@@ -295,8 +295,9 @@ def _paced(get: Any, urls: int, interval: float) -> None:
         for pair in many.pairs:
             moments = [seen.at for seen in many.seen if seen.host == pair]
             assert len(moments) == urls + 1
-            # The interval holds between departures; a busy machine may write two arrivals down a little closer.
-            assert min(later - earlier for earlier, later in pairwise(moments)) >= 0.8 * interval
+            # The interval holds between departures; a busy machine may write two arrivals down closer, but not all of them.
+            assert min(later - earlier for earlier, later in pairwise(moments)) >= 0.5 * interval
+            assert moments[-1] - moments[0] >= (urls - 0.5) * interval
 
 
 @pytest.mark.case("A20")

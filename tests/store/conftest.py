@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,10 +48,12 @@ taxa = [{{ name = "Canis", id = 7 }}]
 
 
 class NumberedSite(CrawledSite):
-    """A site that serves /photos/<n>.jpg for every n; every fiftieth photo has the bytes of the one before it."""
+    """A site that serves /photos/<n>.jpg for every n while `gate` is set; every fiftieth photo has the bytes of the one before it."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
         self._drawn: dict[int, bytes] = {}
 
     def bytes_of(self, number: int) -> bytes:
@@ -65,6 +69,7 @@ class NumberedSite(CrawledSite):
         self.pages_asked.append(request.path)
         if not request.path.startswith("/photos/"):
             return web.Response(status=404)
+        await asyncio.to_thread(self.gate.wait)
         return web.Response(body=self.bytes_of(int(request.path.removeprefix("/photos/").removesuffix(".jpg"))))
 
     @property

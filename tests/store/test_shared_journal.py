@@ -39,8 +39,10 @@ def test_two_at_once_fetch_every_photo_once(
     """Two crawls that run side by side divide the photos: each is asked for once, both homes hold some, all are recorded."""
     wanted = _prepare(numbered, tmp_path, journal_url)
     first, second = (nursery(home, journal=journal_url, lease=8.0) for home in ("a", "b"))
+    numbered.gate.clear()  # a process may take seconds to start
     first.begin()
     second.begin()
+    numbered.gate.set()
     assert (first.end(), second.end()) == (0, 0)
     assert set(Counter(numbered.photos_asked()).values()) == {1}
     _stored_once(tmp_path, journal_url, wanted)
