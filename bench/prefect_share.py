@@ -10,7 +10,8 @@ Costs are CPU seconds of the flow's process and its server. Start-up is left out
 model's first load. Prefect's is what the server spends, and all that the flow does outside its steps, the artifacts' tables included;
 what its threads and the server spend while a model works is added by the second, as an idle flow shows it.
 
-`--quick`: the costs of a run, a task, an idle second and a photo, measured with 20 and 460 photos, and from these the costs of 20,000.
+`--quick`: the costs of a run, a task, an idle second, a load of the model and a photo, measured with 20 and 460 photos, and from these
+the costs of 20,000.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ MODEL = "stand-in"
 CLASSES = 45
 BACKGROUNDS = ("grass", "tree", "ground", "sand", "snow", "road", "water", "sky")
 SIZE = (500, 375)
+LOADING = ("score", "propose", "splits")  # steps that load the model, once each
 BATCH = 500
 SEEN = 8  # photos whose passes are measured and whose features are dealt out to all
 TASKS, RUNS, IDLE = 10, 2, 3.0
@@ -175,6 +177,16 @@ def give_features(run: Any, photo_ids: list[str]) -> float:
     return spent
 
 
+def keep_model() -> float:
+    """Let every step use one model from now on, since loads of seconds would hide what hundreds of photos cost; return a load's CPU seconds."""
+    from counteranimal.models import registry
+    from counteranimal.settings import Settings
+
+    cost, kept = cpu_seconds(functools.partial(registry._load, MODEL, Settings(workers=1)))  # noqa: SLF001
+    registry._load = lambda *_: kept  # noqa: SLF001
+    return cost
+
+
 def own() -> float:
     """Return the CPU seconds of this process and of those it started that have ended; the server lives."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -283,8 +295,10 @@ def unchanged(few: Costs, again: Costs, sizes: tuple[int, int]) -> Costs:
 
 
 def computed(costs: Costs, cost: Costs) -> Costs:
-    """Return the costs with Prefect's from those of a run, its tasks (five steps, two artifacts) and the seconds that the steps take."""
-    return {**costs, "outside": cost["run"] + 7 * cost["task"], "server": cost["second"] * costs["steps"]}
+    """Return the costs with the loads left out, and Prefect's from those of a run, its tasks and the seconds that the steps take."""
+    whole = costs | {name: costs[name] + cost["load"] for name in LOADING}
+    steps = costs["steps"] + len(LOADING) * cost["load"]
+    return whole | {"steps": steps, "outside": cost["run"] + 7 * cost["task"], "server": cost["second"] * steps}
 
 
 def report(first: Costs, again: Costs, passes: float, cost: Costs) -> None:
@@ -340,6 +354,8 @@ def main() -> None:
 
         smoke()
         cost = flows_cost()
+        if given.quick:
+            cost["load"] = keep_model()
         rebuilt(few_home)  # with first loads
         few = rebuilt(few_home)
         first, again = rebuilt(home), rebuilt(home)
