@@ -295,7 +295,7 @@ def unchanged(few: Costs, again: Costs, sizes: tuple[int, int]) -> Costs:
 
 
 def computed(costs: Costs, cost: Costs) -> Costs:
-    """Return the costs with the loads left out, and Prefect's from those of a run, its tasks and the seconds that the steps take."""
+    """Return the costs with the loads that were spared, and Prefect's from those of a run, its tasks and the seconds that the steps take."""
     whole = costs | {name: costs[name] + cost["load"] for name in LOADING}
     steps = costs["steps"] + len(LOADING) * cost["load"]
     return whole | {"steps": steps, "outside": cost["run"] + 7 * cost["task"], "server": cost["second"] * steps}

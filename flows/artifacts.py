@@ -36,14 +36,14 @@ _AGREEMENT = ("alpha", "low", "high", "raw", "n_photos", "n_votes")
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def _kept(create: Callable[..., object], **content: object) -> None:
+def _try_for_minutes(create: Callable[..., object], **content: object) -> None:
     create(**content)
 
 
 def show_conservation(reference: Reference) -> None:
     """Show where every candidate of the workspace is."""
     states = conservation(reference.open().workspace).states
-    _kept(
+    _try_for_minutes(
         create_table_artifact,
         key="conservation",
         table=[{"state": state, "candidates": number} for state, number in states.items()],
@@ -56,7 +56,7 @@ def show_agreement(reference: Reference) -> None:
     figures = agreement(reference.open())
     asked = {"background": figures["background"], "usable": figures["usable"]}
     asked |= {f"background of {name}": own for name, own in figures["per_class"].items()}
-    _kept(
+    _try_for_minutes(
         create_table_artifact,
         key="agreement",
         table=[{"question": name, **{key: own[key] for key in _AGREEMENT}} for name, own in asked.items()],
@@ -67,7 +67,7 @@ def show_agreement(reference: Reference) -> None:
 def show_discovery(reference: Reference) -> None:
     """Show the pair of backgrounds that each split chose for each class."""
     pairs = reference.open().workspace.table("pairs")
-    _kept(
+    _try_for_minutes(
         create_table_artifact,
         key="discovery",
         table=pairs.select(_PAIR).to_pylist(),
@@ -77,7 +77,7 @@ def show_discovery(reference: Reference) -> None:
 
 def show_leaderboard(report: Mapping[str, Any]) -> None:
     """Show the report's table, which has an interval beside every figure."""
-    _kept(
+    _try_for_minutes(
         create_markdown_artifact,
         key="leaderboard",
         markdown=f"```\n{report['summary']}\n```",
@@ -88,7 +88,7 @@ def show_leaderboard(report: Mapping[str, Any]) -> None:
 def show_links(places: Mapping[str, str]) -> None:
     """Show where a run's pages and files are: addresses as they are, paths as links to files of the worker's machine."""
     lines = [f"- {name}: [{place}]({_address(place)})" for name, place in places.items()]
-    _kept(
+    _try_for_minutes(
         create_markdown_artifact,
         key="links",
         markdown="\n".join(lines),

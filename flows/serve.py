@@ -136,14 +136,16 @@ class Api:
             try:
                 answer = self._client.request(method, path, json=content)
             except httpx.TransportError as error:
-                raise EnvironmentFailure(f"Prefect's server does not answer {method} {path}: {error}") from error
+                raise EnvironmentFailure(
+                    f"Prefect's server does not answer {method} {path} ({error}); run `counteranimal serve` again"
+                ) from error
             if answer.is_success or answer.status_code == status:
                 return answer
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 break
             time.sleep(wait)
         raise EnvironmentFailure(
-            f"Prefect's server answers {answer.status_code} to {method} {path}: {answer.text[:300]}"
+            f"Prefect's server answers {answer.status_code} to {method} {path}; run `counteranimal serve` again. Its words: {answer.text[:300]}"
         )
 
 
@@ -181,7 +183,7 @@ def _equip(place: Place, parameters: Mapping[str, str], *, scheduled: bool) -> N
         api.ask("POST", "/automations/", automation)
 
 
-class Held:
+class Services:
     """The server and its workers, as long as the context: what dies is started again, all of it ends with the context."""
 
     def __init__(self, place: Place, port: int) -> None:
@@ -199,7 +201,7 @@ class Held:
         while self._running:
             end(self._running.popitem()[1])  # the server, which came first, last
 
-    def server(self) -> None:
+    def start_server(self) -> None:
         """Start the server and wait until it answers; raises EnvironmentFailure if it does not."""
         self._start("server")
         if not in_time(self._place.url, self._running["server"], patience=PATIENCE):
@@ -207,7 +209,7 @@ class Held:
                 f"Prefect's server does not come up at {self._place.url}; its words are in {self._place.log}"
             )
 
-    def workers(self) -> None:
+    def start_workers(self) -> None:
         """Start a worker for each pool."""
         for pool in POOLS:
             self._start(pool)
@@ -218,7 +220,7 @@ class Held:
             time.sleep(_LOOK)
             for name in [name for name, process in self._running.items() if process.poll() is not None]:
                 if name == "server":
-                    self.server()
+                    self.start_server()
                 else:
                     self._start(name)
 
@@ -238,11 +240,11 @@ def main(recipe_file: RecipeFile, home: Home = None, port: Port = 4200, check: C
     workspace = load_settings(home=home).home.resolve()
     number = _port(0 if check else port)
     place = Place.of(workspace / "prefect", number)
-    with Held(place, number) as held:
-        held.server()
+    with Services(place, number) as services:
+        services.start_server()
         _refuses_strangers(place.url)
         _equip(place, {"recipe": str(recipe_file.resolve()), "home": str(workspace)}, scheduled=not check)
-        held.workers()
+        services.start_workers()
         if check:
             place.prefect("deployment", "run", "smoke/default", "--watch")
             typer.echo(
@@ -252,7 +254,7 @@ def main(recipe_file: RecipeFile, home: Home = None, port: Port = 4200, check: C
         typer.echo(
             f"serving at {place.url.removesuffix('/api')}, credentials in {place.home / 'credentials'}; Ctrl-C ends all of it"
         )
-        held.keep()
+        services.keep()
 
 
 if __name__ == "__main__":

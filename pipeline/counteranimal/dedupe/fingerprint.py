@@ -46,10 +46,8 @@ DEFAULT_RECIPE: FingerprintRecipe = "draft128-2"
 _SIDE, _LOW = 32, 8
 # The DCT-II of scipy (type 2, no normalisation), restricted to the frequencies that are used: (8, 32).
 _DCT: NDArray[np.float64] = 2 * np.cos(np.pi * np.outer(np.arange(_LOW), 2 * np.arange(_SIDE) + 1) / (2 * _SIDE))
-# Mirroring an image changes the sign of its odd horizontal frequencies and nothing else. As it is, and mirrored: (2, 8, 8).
-_SIDES: NDArray[np.float64] = np.stack(
-    [np.ones((_LOW, _LOW)), np.tile(np.where(np.arange(_LOW) % 2, -1.0, 1.0), (_LOW, 1))]
-)
+# Mirroring an image changes the sign of its odd horizontal frequencies and nothing else. As it is, and mirrored: (2, 1, 8).
+_SIGNS: NDArray[np.float64] = np.stack([np.ones(_LOW), np.where(np.arange(_LOW) % 2, -1.0, 1.0)])[:, None]
 # Coefficients of evenly lit pictures are rounding noise of about 1e-12, which differs between machines; photos' are above 1.
 _DECIMALS = 6
 
@@ -89,7 +87,7 @@ def hashes_of(greys: Sequence[Image.Image], recipe: FingerprintRecipe = DEFAULT_
     tiny = [_by_pillow(grey) if recipe == "reference-1" else tiny_pictures(grey) for grey in greys]
     squares, steps = (np.stack(pictures) for pictures in zip(*tiny, strict=True))
     low = np.round(_DCT @ squares.astype(np.float64) @ _DCT.T, _DECIMALS)
-    both = (low[:, None] * _SIDES).reshape(len(greys), 2, -1)
+    both = (low[:, None] * _SIGNS).reshape(len(greys), 2, -1)
     # The mean of the two middle ones, as `np.median` has it, which takes longer than all the rest of a hash.
     middle = np.sort(both, axis=-1)[..., 31:33]
     above = both > middle.mean(axis=-1, keepdims=True)
