@@ -33,7 +33,7 @@ from measure import Figure, cpu_seconds
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from counteranimal import tables
-from counteranimal.dedupe.fingerprint import grey_of, hashes_of
+from counteranimal.dedupe.fingerprint import BATCH, grey_of, hashes_of
 from counteranimal.dedupe.run import fingerprint
 from counteranimal.pool import shards_of
 from counteranimal.settings import Settings
@@ -41,7 +41,6 @@ from counteranimal.workspace import Blob, Workspace
 
 PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "photos"
 LONG, MOSAIC, TILES = 500, (2048, 1536), 4
-BATCH = 16  # photos, as in the stage
 
 
 @dataclass(frozen=True)

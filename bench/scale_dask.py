@@ -26,7 +26,7 @@ from distributed import Client, LocalCluster
 from measure import Figure, cpu_seconds
 from PIL import Image
 
-from counteranimal.dedupe.fingerprint import grey_of, hashes_of, of_stored
+from counteranimal.dedupe.fingerprint import stored_hashes
 from counteranimal.pool import Pool, map_shards, shards_of
 from counteranimal.workspace import Blob, Blobs
 
@@ -62,7 +62,7 @@ def hashed(shard: Shard) -> tuple[int, list[dict[str, Any]]]:
     """Do what `dedupe` does with a shard; return this process's id and the rows."""
     root, names = shard
     blobs = Blobs(root)
-    return os.getpid(), [asdict(hashes) for hashes in hashes_of([of_stored(blobs, name, grey_of) for name in names])]
+    return os.getpid(), [asdict(hashes) for hashes in stored_hashes(blobs, names)]
 
 
 def measured(client: Client, address: str, shards: Sequence[Shard]) -> tuple[float, float, Counter[int], list[Any]]:

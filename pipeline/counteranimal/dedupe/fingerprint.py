@@ -25,9 +25,11 @@ from PIL import Image
 from counteranimal.dedupe.lanczos import tiny_pictures
 from counteranimal.errors import IntegrityError, Rejected
 from counteranimal.images import DECODER, decode, grey_thumbnail
+from counteranimal.pool import shards_of
 from counteranimal.workspace import Blobs
 
 __all__ = [
+    "BATCH",
     "DEFAULT_RECIPE",
     "FingerprintRecipe",
     "Hashes",
@@ -37,11 +39,15 @@ __all__ = [
     "of_stored",
     "pixel_digest",
     "recipe_name",
+    "stored_hashes",
 ]
 
 Result = TypeVar("Result")
 FingerprintRecipe = Literal["draft128-2", "reference-1"]
 DEFAULT_RECIPE: FingerprintRecipe = "draft128-2"
+
+# Photos hashed together; their grey pictures are in memory at once, of formats without scaled decoding in full.
+BATCH = 16
 
 _SIDE, _LOW = 32, 8
 # The DCT-II of scipy (type 2, no normalisation), restricted to the frequencies that are used: (8, 32).
@@ -115,6 +121,12 @@ def of_stored(blobs: Blobs, photo_id: str, made_of: Callable[[bytes], Result]) -
         raise IntegrityError(
             f"photo {photo_id} was accepted but does not decode ({rejected}); run `counteranimal withdraw {photo_id}` or crawl it again"
         ) from rejected
+
+
+def stored_hashes(blobs: Blobs, photo_ids: Sequence[str]) -> list[Hashes]:
+    """Return the default hashes of stored photos, made in batches; raises IntegrityError as `of_stored` does."""
+    batches = shards_of(photo_ids, BATCH)
+    return [hashes for names in batches for hashes in hashes_of([of_stored(blobs, name, grey_of) for name in names])]
 
 
 def pixel_digest(data: bytes) -> str:

@@ -23,7 +23,7 @@ from counteranimal import tables
 from counteranimal.dedupe.answers import answered
 from counteranimal.dedupe.confirm import Link, closer, exact_links, links_of, looked_at
 from counteranimal.dedupe.exact import digests, may_be_equal
-from counteranimal.dedupe.fingerprint import DEFAULT_RECIPE, grey_of, hashes_of, of_stored, recipe_name
+from counteranimal.dedupe.fingerprint import DEFAULT_RECIPE, recipe_name, stored_hashes
 from counteranimal.dedupe.keep import Member, cluster_rows, unsettled
 from counteranimal.dedupe.proposals import Fingerprints, Proposal, proposed
 from counteranimal.dedupe.reference import checks, overlaps, stored
@@ -40,8 +40,6 @@ __all__ = ["cluster", "fingerprint", "looks_key"]
 
 # Small enough that two workers share the few hundred photos of a first run, large enough that parts stay few.
 _SHARD = 128
-# Photos hashed together; their grey pictures are in memory at once, of formats without scaled decoding in full.
-_BATCH = 16
 # Looks of 4 KiB; a photo's pairs follow one another, so that more would seldom be asked for again.
 _LOOKS = 1 << 16
 # What a photo's place in bursts and clusters follows from, of its candidates and of itself.
@@ -193,13 +191,8 @@ def _fingerprint_shard(shard: tuple[Path, Sequence[str]]) -> list[dict[str, Any]
     root, photo_ids = shard
     blobs = Blobs(root)
     recipe = recipe_name(DEFAULT_RECIPE)
-    rows: list[dict[str, Any]] = []
-    for names in shards_of(photo_ids, _BATCH):
-        hashed = hashes_of([of_stored(blobs, name, grey_of) for name in names])
-        rows += [
-            {"photo_id": name, **asdict(hashes), "recipe": recipe} for name, hashes in zip(names, hashed, strict=True)
-        ]
-    return rows
+    hashed = zip(photo_ids, stored_hashes(blobs, photo_ids), strict=True)
+    return [{"photo_id": photo_id, **asdict(hashes), "recipe": recipe} for photo_id, hashes in hashed]
 
 
 def _looks(blobs: Blobs) -> Any:
